@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Recipe for a sound classifier that is cut and coded.
+
+The continuous model and every quantized one are trained by this script; the
+YAML says which. To run it, do the following:
+> python train.py hparams/ecapa.yaml --data_folder=/path/to/UrbanSound8K
+> python train.py hparams/ecapa_rvq.yaml \
+      --data_folder=/path/to/UrbanSound8K \
+      --pretrained_path=results/ecapa/1986/export
+
+After training, the test folds are evaluated in this process and, if there is
+a quantizer, coded into bytes that a second process decodes. Figures go to
+`results.json` in the output folder, the model to its folder `export`.
+"""
+
+import os
+import sys
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.distributed import run_on_main
+
+from speechbrain_acom.dataio import manifest_dataset
+from speechbrain_acom.errors import AcomError
+from speechbrain_acom.hparams import load_hparams, save_hparams
+from speechbrain_acom.inference import AcomClassifier
+from speechbrain_acom.metrics.scores import class_accuracy
+from speechbrain_acom.studies.recipe import Task, finish
+from speechbrain_acom.training import ClassificationBrain
+
+
+def dataio_prepare(hparams, name):
+    """Open the manifest `name` with its signals and labels."""
+    dataset = manifest_dataset(
+        os.path.join(hparams["save_folder"], f"{name}.csv"),
+        hparams["data_folder"],
+        hparams["sample_rate"],
+    )
+
+    @sb.utils.data_pipeline.takes("class_name")
+    @sb.utils.data_pipeline.provides("label_encoded")
+    def label_pipeline(class_name):
+        label = hparams["label_encoder"].encode_label(class_name)
+        return torch.LongTensor([label])
+
+    dataset.add_dynamic_item(label_pipeline)
+    dataset.set_output_keys(["id", "sig", "label_encoded"])
+    return dataset
+
+
+def main():
+    """Prepare, train, test."""
+    hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
+    sb.utils.distributed.ddp_init_group(run_opts)
+    hparams = load_hparams(hparams_file, overrides)
+    sb.create_experiment_directory(hparams["output_folder"])
+    save_hparams(hparams_file, overrides, hparams["output_folder"])
+
+    from urbansound8k_prepare import prepare_urbansound8k  # noqa
+
+    run_on_main(
+        prepare_urbansound8k,
+        kwargs={
+            "data_folder": hparams["data_folder"],
+            "save_folder": hparams["save_folder"],
+            "train_folds": hparams["train_folds"],
+            "valid_folds": hparams["valid_folds"],
+            "test_folds": hparams["test_folds"],
+            "skip_prep": hparams["skip_prep"],
+        },
+    )
+    train_data = dataio_prepare(hparams, "train")
+    if hparams["pretrained_path"]:
+        hparams["pretrainer"].collect_files(hparams["pretrained_path"])
+        hparams["pretrainer"].load_collected()
+    else:
+        hparams["label_encoder"].update_from_iterable(
+            sorted({row["class_name"] for row in train_data.data.values()})
+        )
+
+    brain = ClassificationBrain(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.fit(
+        hparams["epoch_counter"],
+        train_data,
+        dataio_prepare(hparams, "valid"),
+        train_loader_kwargs=hparams["train_loader_kwargs"],
+        valid_loader_kwargs=hparams["valid_loader_kwargs"],
+    )
+    test_data = {"test": dataio_prepare(hparams, "test")}
+    task = Task(
+        AcomClassifier, hparams["label_encoder"], "class_name", class_accuracy
+    )
+    finish(brain, hparams, task, train_data, test_data)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AcomError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -1,0 +1,63 @@
+"""What an exported model's ``pretrainer`` loads beside SpeechBrain's own."""
+
+from pathlib import Path
+
+import torch
+from speechbrain.utils.checkpoints import (
+    mark_as_transfer,
+    register_checkpoint_hooks,
+)
+
+from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.splits import Split
+
+
+@register_checkpoint_hooks
+class HalfWeights:
+    """Loads the weights of one half into a split.
+
+    Arguments
+    ---------
+    split : Split
+        The split to load into.
+    half : str
+        "device" or "cloud".
+    """
+
+    def __init__(self, split: Split, half: str) -> None:
+        self.split = split
+        self.half = half
+
+    @mark_as_transfer
+    def load(self, path: str | Path) -> None:
+        """Load a file of tensors that the export wrote.
+
+        Raises
+        ------
+        ConfigurationError
+            If a name in the file does not fit the half.
+        """
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.split.load_half_state_dict(self.half, state)
+
+
+@register_checkpoint_hooks
+class PriorFile:
+    """Loads the prior that both halves share.
+
+    After loading, ``prior`` holds a :class:`StaticPrior`.
+    """
+
+    def __init__(self) -> None:
+        self.prior: StaticPrior | None = None
+
+    @mark_as_transfer
+    def load(self, path: str | Path) -> None:
+        """Load a file that ``StaticPrior.save`` wrote.
+
+        Raises
+        ------
+        BitstreamError
+            If the file is damaged or of another version.
+        """
+        self.prior = StaticPrior.load(path)

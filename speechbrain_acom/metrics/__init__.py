@@ -1,0 +1,1 @@
+"""What is measured about a cut: rate, codebook use, compute."""

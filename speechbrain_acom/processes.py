@@ -1,0 +1,61 @@
+"""What the processes of a distributed training must agree on."""
+
+import torch
+from torch import Tensor
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Sum a tensor over all processes; every process must call this.
+
+    Arguments
+    ---------
+    values : Tensor
+        Of the same shape in every process.
+
+    Returns
+    -------
+    Tensor
+        The sum; ``values`` itself where there is one process only.
+
+    Example
+    -------
+    >>> sum_over_processes(torch.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+    if not _distributed():
+        return values
+    total = values.clone().to(_reachable(values))
+    torch.distributed.all_reduce(total)
+    return total.to(values.device)
+
+
+def copy_from_first_process(values: Tensor) -> None:
+    """Overwrite a tensor with the first process's; every process calls this.
+
+    Arguments
+    ---------
+    values : Tensor
+        Of the same shape in every process; changed in place.
+
+    Example
+    -------
+    >>> copy_from_first_process(torch.ones(2))
+    """
+    if not _distributed():
+        return
+    first = values.detach().to(_reachable(values)).contiguous()
+    torch.distributed.broadcast(first, src=0)
+    values.detach().copy_(first)
+
+
+def _distributed() -> bool:
+    return (
+        torch.distributed.is_available() and torch.distributed.is_initialized()
+    )
+
+
+def _reachable(values: Tensor) -> torch.device:
+    """Device from which the backend can send: nccl reads no host memory."""
+    if torch.distributed.get_backend() == "nccl":
+        return torch.device("cuda", torch.cuda.current_device())
+    return values.device

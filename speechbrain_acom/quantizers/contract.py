@@ -1,0 +1,117 @@
+"""What every quantizer that stands in a cut takes, gives and promises."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class QuantizerResult:
+    """What a quantizer gives in training and evaluation.
+
+    Arguments
+    ---------
+    features : Tensor
+        Quantized features, shape (batch, time, channel). In training their
+        gradient passes straight through to the input.
+    codes : Tensor
+        Indices, int64, shape (batch, time, K); 0 where a frame is padding.
+    losses : Mapping[str, Tensor]
+        Scalar losses by name; each is a mean over real frames, so that β
+        means the same at any batch size.
+    statistics : Mapping[str, Tensor]
+        Detached scalars worth logging, by name.
+    """
+
+    features: Tensor
+    codes: Tensor
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> Tensor:
+        """Sum of the losses, a scalar; it is what β weighs."""
+        total = torch.zeros((), device=self.features.device)
+        return sum(self.losses.values(), total)
+
+
+class Quantizer(torch.nn.Module, ABC):
+    """Turns features into codes and codes into features.
+
+    Padding takes part in nothing: no loss, no running statistic, no usage
+    count. The same utterance gives the same codes alone and in any batch.
+    ``decode(encode(x))`` equals the features of ``forward(x)`` in evaluation
+    mode, bit for bit, on real frames.
+
+    Arguments
+    ---------
+    channels : int
+        Size of the last axis of the features.
+    """
+
+    # Names of submodules that only one half needs. Whatever is not named here
+    # is needed by both halves (the codebooks, usually).
+    device_only: tuple[str, ...] = ()
+    cloud_only: tuple[str, ...] = ()
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    @property
+    @abstractmethod
+    def cardinalities(self) -> tuple[int, ...]:
+        """Entries per codebook, coarse to fine: (V_1, ..., V_K)."""
+
+    @property
+    def truncatable(self) -> bool:
+        """Whether the first k < K codes of a frame can be decoded alone."""
+        return False
+
+    @property
+    def lossless(self) -> bool:
+        """Whether codes are only another spelling of the features.
+
+        Then the model is the continuous one, and how evenly its "codebooks"
+        are used says nothing.
+        """
+        return False
+
+    @abstractmethod
+    def forward(
+        self, features: Tensor, lengths: Tensor | None = None
+    ) -> QuantizerResult:
+        """Quantize a padded batch.
+
+        Arguments
+        ---------
+        features : Tensor
+            Shape (batch, time, channel).
+        lengths : Tensor | None
+            Relative lengths in [0, 1], shape (batch,). None: no padding.
+
+        Returns
+        -------
+        QuantizerResult
+            Features of the input's shape, codes (batch, time, K), losses.
+        """
+
+    @abstractmethod
+    def encode(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Codes, int64, shape (batch, time, K), of features as in forward."""
+
+    @abstractmethod
+    def decode(self, codes: Tensor) -> Tensor:
+        """Features (batch, time, channel) of codes (batch, time, K)."""
+
+    def initialize(self, frames: Tensor) -> None:
+        """Start from data; called once before training.
+
+        Arguments
+        ---------
+        frames : Tensor
+            Real frames of the training set, shape (frame, channel).
+        """

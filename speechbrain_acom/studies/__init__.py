@@ -1,0 +1,1 @@
+"""What runs trainings and tests, or reads their results."""

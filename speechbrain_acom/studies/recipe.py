@@ -1,0 +1,217 @@
+"""What every recipe does after training: test, export, test the bytes.
+
+A continuous model (bypass in the cut) is tested in this process and exported
+unsplit. A quantized one is tested in this process too, then gets its prior,
+is exported in two halves, and its test sets are coded into messages that a
+second process decodes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.logger import get_logger
+
+from speechbrain_acom.dataio import AudioDataset
+from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.inference import AcomInterface
+from speechbrain_acom.inference.export import (
+    Vocabulary,
+    export_coded,
+    export_continuous,
+)
+from speechbrain_acom.metrics.complexity import complexity
+from speechbrain_acom.studies.coded_test import (
+    CodedTest,
+    TestItem,
+    run_coded_test,
+)
+from speechbrain_acom.studies.results import Row, write_results
+from speechbrain_acom.training import AcomBrain
+
+logger = get_logger(__name__)
+
+Score = Callable[[Sequence[str], Sequence[str]], dict[str, float]]
+
+
+@dataclass
+class Task:
+    """What tells one task's tests from another's.
+
+    Arguments
+    ---------
+    interface : type[AcomInterface]
+        Turns bytes into answers.
+    vocabulary : SentencePieceProcessor | CategoricalEncoder
+        Turns the head's output into text or a label.
+    target : str
+        Column of the manifest that holds the right answer.
+    score : Callable
+        Called with right and given answers; gives columns of a results row.
+    """
+
+    interface: type[AcomInterface]
+    vocabulary: Vocabulary
+    target: str
+    score: Score
+
+
+def finish(
+    brain: AcomBrain,
+    hparams: dict,
+    task: Task,
+    train_data: AudioDataset,
+    test_data: Mapping[str, AudioDataset],
+) -> None:
+    """Test, export and write ``results.json`` into the output folder.
+
+    Arguments
+    ---------
+    brain : AcomBrain
+        After ``fit``.
+    hparams : dict
+        The recipe's hyperparameters.
+    task : Task
+        The recipe's task.
+    train_data : AudioDataset
+        The training set, whose codes the prior is fitted on.
+    test_data : Mapping[str, AudioDataset]
+        Test sets by name.
+    """
+    rows = []
+    for name, dataset in test_data.items():
+        brain.evaluate(
+            dataset,
+            min_key=brain.metric_name(),
+            test_loader_kwargs=dict(hparams["test_loader_kwargs"]),
+        )
+        rows.append({**_model_columns(brain, hparams, name), **brain.scores()})
+    if not _alone():
+        return
+    folder = Path(hparams["output_folder"])
+    if brain.bottleneck.quantizer.lossless:
+        export_continuous(
+            folder / "export",
+            hparams["model"],
+            hparams["normalize"],
+            task.vocabulary,
+            task.interface,
+        )
+    else:
+        _export(brain, hparams, task, train_data)
+        for row, (name, dataset) in zip(rows, test_data.items(), strict=True):
+            tested = _coded_test(hparams, task, name, dataset)
+            row |= _coded_columns(tested, task, row)
+    data = _data(hparams, train_data, test_data)
+    path = write_results(folder / "results.json", rows, data, hparams["seed"])
+    logger.info("results: %s", path)
+    for row in rows:
+        logger.info(", ".join(f"{key} {value}" for key, value in row.items()))
+
+
+def _alone() -> bool:
+    """End a distributed run: only the first process goes on, alone."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+    return if_main_process()
+
+
+def _export(
+    brain: AcomBrain, hparams: dict, task: Task, train_data: AudioDataset
+) -> None:
+    codes = brain.training_codes(
+        train_data, dict(hparams["valid_loader_kwargs"])
+    )
+    prior = StaticPrior.fit(
+        (utterance.numpy() for utterance in codes),
+        brain.bottleneck.cardinalities,
+    )
+    folder = Path(hparams["output_folder"])
+    export_coded(
+        folder / "export",
+        folder / "hyperparams.yaml",
+        brain.split,
+        hparams["normalize"],
+        prior,
+        task.vocabulary,
+        task.interface,
+    )
+
+
+def _coded_test(
+    hparams: dict, task: Task, name: str, dataset: AudioDataset
+) -> CodedTest:
+    folder = Path(hparams["output_folder"])
+    items = [
+        TestItem(key, example["wav"], example[task.target])
+        for key, example in dataset.data.items()
+    ]
+    device = task.interface.from_hparams(folder / "export", half="device")
+    return run_coded_test(
+        device,
+        folder / "export",
+        items,
+        folder / "coded" / name,
+        hparams["seed"],
+    )
+
+
+def _model_columns(brain: AcomBrain, hparams: dict, test_set: str) -> Row:
+    cardinalities = brain.bottleneck.cardinalities
+    coded = not brain.bottleneck.quantizer.lossless
+    counted = complexity(
+        brain.split, hparams["compute_features"], hparams["sample_rate"]
+    )
+    return {
+        "test_set": test_set,
+        "quantizer": type(brain.bottleneck.quantizer).__name__,
+        "split_layer": hparams["split_layer"],
+        "merge": hparams["merge"],
+        "num_codebooks": len(cardinalities) if coded else 0,
+        "codebook_size": max(cardinalities) if coded else 0,
+        "beta": hparams["beta"],
+        **asdict(counted),
+    }
+
+
+def _coded_columns(tested: CodedTest, task: Task, row: Row) -> Row:
+    """Figures of the bytes; those of this process get a name of their own."""
+    real = task.score(tested.targets, tested.real)
+    columns: dict[str, Any] = {
+        **{f"in_process_{key}": row[key] for key in real},
+        **real,
+        **asdict(tested.rate),
+    }
+    for name in ("random", "constant"):
+        answers = getattr(tested, name)
+        for key, value in task.score(tested.targets, answers).items():
+            columns[f"{name}_codes_{key}"] = value
+    for use in tested.codebook_use:
+        prefix = f"codebook_{use.codebook}"
+        columns[f"{prefix}_perplexity"] = use.perplexity
+        columns[f"{prefix}_used_percent"] = use.used_percent
+    columns["messages"] = len(tested.real)
+    columns["audio_s"] = tested.seconds
+    columns["skipped_files"] = len(tested.skipped)
+    return columns
+
+
+def _data(
+    hparams: dict,
+    train_data: AudioDataset,
+    test_data: Mapping[str, AudioDataset],
+) -> str:
+    parts = [f"train {_hours(train_data)}"]
+    parts += [
+        f"{name} {_hours(dataset)}" for name, dataset in test_data.items()
+    ]
+    return f"{hparams['data_name']}: {', '.join(parts)}"
+
+
+def _hours(dataset: AudioDataset) -> str:
+    seconds = sum(float(row["duration"]) for row in dataset.data.values())
+    return f"{seconds / 3600:.2f} h"

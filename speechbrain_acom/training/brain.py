@@ -1,0 +1,343 @@
+"""What training a cut model has in common, whatever the task.
+
+The loss is the task's own loss + β · the quantizer's losses (ACoM, section
+2.2): no waveform is ever rebuilt. The quantizer starts from the features of
+the training set, and its use is logged at the end of every epoch.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import speechbrain as sb
+import torch
+from speechbrain.nnet.schedulers import LinearWarmupScheduler
+from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.logger import get_logger
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from speechbrain_acom.bottleneck import Bottleneck
+from speechbrain_acom.dataio import ReadableBatch, SkipRecord
+from speechbrain_acom.lengths import frame_counts, frame_mask
+from speechbrain_acom.metrics.codebook_use import CodebookUse
+from speechbrain_acom.splits import Split, SplitResult
+from speechbrain_acom.training.stage import RunningMeans
+
+logger = get_logger(__name__)
+
+# Frames that k-means starts from: more cost time and change little.
+INITIALIZATION_FRAMES = 50_000
+
+
+class AcomBrain(sb.Brain):
+    """Trains, validates and tests a :class:`Split` with its task's loss.
+
+    Subclasses say what the task is: :meth:`task_loss`,
+    :meth:`update_metrics`, :meth:`metric_name`, :meth:`metric_value` and
+    :meth:`scores`.
+
+    The hyperparameters need ``modules`` with ``normalize`` and ``split``, and
+    ``compute_features``, ``augmentation`` (a callable or None), ``beta``,
+    ``epoch_counter``, ``lr_scheduler``, ``train_logger`` and
+    ``avg_checkpoints``.
+
+    Arguments
+    ---------
+    *args, **kwargs
+        As for ``speechbrain.core.Brain``.
+    """
+
+    # Utterances that a training step needs.
+    SMALLEST_BATCH = 1
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # DDP wraps what stands in `modules`; this stays the bare module.
+        self.split: Split = self.modules.split
+        self.skipped = SkipRecord()
+
+    @property
+    def bottleneck(self) -> Bottleneck:
+        """The module that stands in the cut."""
+        return self.split.bottleneck
+
+    # What a task defines -------------------------------------------------
+
+    def task_loss(self, result: SplitResult, batch: ReadableBatch) -> Tensor:
+        """The model's own loss, a scalar, as if nothing were cut."""
+        raise NotImplementedError
+
+    def reset_metrics(self) -> None:
+        """Forget what was counted in the stage before."""
+        raise NotImplementedError
+
+    def update_metrics(self, result: SplitResult, batch: ReadableBatch) -> None:
+        """Count a batch of validation or test data."""
+        raise NotImplementedError
+
+    def metric_name(self) -> str:
+        """Name of the metric, with its unit; smaller is better."""
+        raise NotImplementedError
+
+    def metric_value(self) -> float:
+        """The metric over everything counted since the last reset."""
+        raise NotImplementedError
+
+    def scores(self) -> dict[str, float]:
+        """Everything a results row says of how right the answers were."""
+        raise NotImplementedError
+
+    # The line ------------------------------------------------------------
+
+    def features(
+        self, batch: ReadableBatch, epoch: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Normalised features (batch, time, channel) and their lengths."""
+        signals, lengths = batch.to(self.device).sig
+        features = self.hparams.compute_features(signals)
+        return self.modules.normalize(features, lengths, epoch=epoch), lengths
+
+    def compute_forward(
+        self, batch: ReadableBatch, stage: sb.Stage
+    ) -> SplitResult:
+        """Walk the whole line on one batch."""
+        epoch = self.hparams.epoch_counter.current
+        features, lengths = self.features(batch, epoch)
+        if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
+            features, lengths = self.hparams.augmentation(features, lengths)
+        return self.modules.split(features, lengths)
+
+    def compute_objectives(
+        self, result: SplitResult, batch: ReadableBatch, stage: sb.Stage
+    ) -> Tensor:
+        """Task loss + β · quantizer losses, a scalar."""
+        task = self.task_loss(result, batch)
+        coded = result.bottleneck
+        self.means.update("task_loss", task)
+        for name, value in {**coded.losses, **coded.statistics}.items():
+            self.means.update(name, value)
+        if not self.bottleneck.quantizer.lossless:
+            self.codebook_use.update(coded.codes, coded.code_lengths)
+        if stage != sb.Stage.TRAIN:
+            self.update_metrics(result, batch)
+        return task + self.hparams.beta * coded.loss
+
+    # Batches with unreadable files ---------------------------------------
+
+    def fit_batch(self, batch: ReadableBatch) -> Tensor:
+        """Fit one batch; files that cannot be read are left out."""
+        if self._is_empty(batch) or len(batch) < self.SMALLEST_BATCH:
+            return torch.zeros(())
+        return super().fit_batch(batch)
+
+    def evaluate_batch(self, batch: ReadableBatch, stage: sb.Stage) -> Tensor:
+        """Evaluate one batch; files that cannot be read are left out."""
+        if self._is_empty(batch):
+            return torch.zeros(())
+        return super().evaluate_batch(batch, stage)
+
+    def _is_empty(self, batch: ReadableBatch) -> bool:
+        self.skipped.add(batch)
+        return len(batch) == 0
+
+    # Stages --------------------------------------------------------------
+
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Start counting anew."""
+        self.means = RunningMeans()
+        self.codebook_use = CodebookUse(self.bottleneck.cardinalities)
+        self.reset_metrics()
+
+    def on_stage_end(
+        self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
+    ) -> None:
+        """Log, warn of collapsed codebooks and keep the best checkpoint."""
+        stats = {"loss": stage_loss, **self.means.values()}
+        stats |= self._codebook_stats(stage)
+        if stage == sb.Stage.TRAIN:
+            self.train_stats = stats
+            return
+        stats[self.metric_name()] = self.metric_value()
+        if stage == sb.Stage.TEST:
+            self.test_stats = stats
+            self.hparams.train_logger.log_stats(
+                stats_meta={"Epoch loaded": self.hparams.epoch_counter.current},
+                test_stats=stats,
+            )
+        else:
+            self._end_epoch(stats, epoch)
+        if len(self.skipped):
+            logger.warning(f"{len(self.skipped)} unreadable files left out")
+
+    def _end_epoch(self, stats: dict[str, Any], epoch: int | None) -> None:
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        self.hparams.train_logger.log_stats(
+            stats_meta={"epoch": epoch, "lr": learning_rate},
+            train_stats=self.train_stats,
+            valid_stats=stats,
+        )
+        # Plain floats only: a checkpoint's metadata is read by a safe loader.
+        self.checkpointer.save_and_keep_only(
+            meta={self.metric_name(): float(self.metric_value())},
+            min_keys=[self.metric_name()],
+            num_to_keep=self.hparams.avg_checkpoints,
+        )
+
+    def _codebook_stats(self, stage: sb.Stage) -> dict[str, str]:
+        if self.bottleneck.quantizer.lossless:
+            return {}
+        rows = self.codebook_use.rows()
+        for number, row in enumerate(rows):
+            if stage == sb.Stage.VALID and row.perplexity < row.entries / 10:
+                logger.warning(
+                    f"codebook {number} is collapsing: perplexity "
+                    f"{row.perplexity:.1f} of {row.entries} entries"
+                )
+        return {
+            "perplexity": "/".join(f"{row.perplexity:.1f}" for row in rows),
+            "used_percent": "/".join(f"{row.used_percent:.0f}" for row in rows),
+        }
+
+    # Fitting -------------------------------------------------------------
+
+    def fit(
+        self,
+        epoch_counter: Any,
+        train_set: Any,
+        valid_set: Any = None,
+        progressbar: bool | None = None,
+        train_loader_kwargs: dict | None = None,
+        valid_loader_kwargs: dict | None = None,
+    ) -> None:
+        """Start the quantizer from data, then fit as SpeechBrain does.
+
+        Arguments
+        ---------
+        epoch_counter, train_set, valid_set, progressbar
+            As for ``speechbrain.core.Brain.fit``.
+        train_loader_kwargs : dict | None
+            Passed to ``make_dataloader`` for the training set.
+        valid_loader_kwargs : dict | None
+            The same for the validation set.
+        """
+        if self.test_only:
+            return
+        train_kwargs = dict(train_loader_kwargs or {})
+        fresh = not self.checkpointer.find_checkpoints(max_num_checkpoints=1)
+        if fresh and not self.bottleneck.quantizer.lossless:
+            self._initialize(train_set, dict(train_kwargs))
+        loader = self.make_dataloader(train_set, sb.Stage.TRAIN, **train_kwargs)
+        scheduler = self.hparams.lr_scheduler
+        if isinstance(scheduler, LinearWarmupScheduler):
+            # Only the data says how many steps there are to the end.
+            steps = len(loader) * epoch_counter.limit
+            scheduler.num_training_steps = (
+                steps // self.grad_accumulation_factor
+            )
+        super().fit(
+            epoch_counter,
+            loader,
+            valid_set,
+            progressbar,
+            valid_loader_kwargs=dict(valid_loader_kwargs or {}),
+        )
+
+    def _initialize(self, train_set: Any, loader_kwargs: dict) -> None:
+        """Give the quantizer frames of the training set to start from.
+
+        Every process does so with its own share of the data; the weights of
+        the first are sent to the others when the modules are wrapped.
+        """
+        frames, count = [], 0
+        for values in self._merged_frames(train_set, loader_kwargs):
+            frames.append(values)
+            count += len(values)
+            if count >= INITIALIZATION_FRAMES:
+                break
+        self.bottleneck.initialize(torch.cat(frames))
+
+    @torch.no_grad()
+    def _merged_frames(self, dataset: Any, kwargs: dict) -> Iterator[Tensor]:
+        """Real frames (frame, channel) that the quantizer would see."""
+        self.split.eval()
+        # A normalizer without statistics learns them from the same batches.
+        self.modules.normalize.train()
+        for batch in self._loader(dataset, kwargs, "starting codebooks"):
+            features, lengths = self.features(batch, epoch=0)
+            cut = self.split.device(features, lengths)
+            values, lengths = self.bottleneck.merged(cut.values, cut.lengths)
+            yield values[frame_mask(lengths, values)].float()
+
+    @torch.no_grad()
+    def training_codes(self, dataset: Any, kwargs: dict) -> Iterator[Tensor]:
+        """Codes of a data set, an utterance at a time, for fitting a prior.
+
+        Arguments
+        ---------
+        dataset : DynamicItemDataset
+            The training set.
+        kwargs : dict
+            Passed to ``make_dataloader``.
+
+        Returns
+        -------
+        Iterator[Tensor]
+            int64 codes, shape (frame, K), of one utterance each.
+        """
+        self.modules.eval()
+        for batch in self._loader(dataset, kwargs, "coding the training set"):
+            features, lengths = self.features(batch, epoch=None)
+            cut = self.split.device(features, lengths)
+            result = self.bottleneck(cut.values, cut.lengths)
+            counts = frame_counts(result.code_lengths, result.codes)
+            for codes, count in zip(result.codes, counts, strict=True):
+                yield codes[:count].cpu()
+
+    def _loader(self, dataset: Any, kwargs: dict, title: str) -> Iterator[Any]:
+        """Batches that hold something, with a progress bar."""
+        kwargs = {**kwargs, "ckpt_prefix": None}
+        loader = self.make_dataloader(dataset, sb.Stage.VALID, **kwargs)
+        shown = not self.noprogressbar and if_main_process()
+        for batch in tqdm(loader, desc=title, disable=not shown):
+            if not self._is_empty(batch):
+                yield batch
+
+    def on_fit_batch_end(
+        self,
+        batch: ReadableBatch,
+        outputs: Any,
+        loss: Tensor,
+        should_step: bool,
+    ) -> None:
+        """Move the learning rate along its schedule."""
+        if should_step:
+            self.hparams.lr_scheduler(self.optimizer)
+
+    def on_evaluate_start(
+        self, max_key: str | None = None, min_key: str | None = None
+    ) -> None:
+        """Load the best checkpoint, or the mean of the best few."""
+        super().on_evaluate_start(max_key=max_key, min_key=min_key)
+        if self.hparams.avg_checkpoints > 1:
+            checkpoints = self.checkpointer.find_checkpoints(
+                max_key=max_key, min_key=min_key
+            )
+            state = sb.utils.checkpoints.average_checkpoints(
+                checkpoints, recoverable_name="split"
+            )
+            self.split.load_state_dict(state, strict=True)
+
+    def _wrap_distributed(self) -> None:
+        """Wrap the split; on a CPU without synchronised batch norm.
+
+        torch has synchronised batch norm for accelerators only, and
+        SpeechBrain converts to it always.
+        """
+        if self.distributed_launch and str(self.device) == "cpu":
+            self.modules["split"] = DistributedDataParallel(
+                self.split,
+                find_unused_parameters=self.find_unused_parameters,
+            )
+        else:
+            super()._wrap_distributed()

@@ -1,0 +1,68 @@
+"""Speech recognition with connectionist temporal classification (CTC)."""
+
+from typing import Any
+
+import speechbrain as sb
+from torch import Tensor
+
+from speechbrain_acom.splits import SplitResult
+from speechbrain_acom.training.brain import AcomBrain
+
+
+class CTCBrain(AcomBrain):
+    """Trains a cut recogniser with CTC and reports word and character errors.
+
+    Beside what :class:`AcomBrain` needs, the hyperparameters need
+    ``tokenizer`` (a SentencePiece processor) and ``blank_index``; a batch has
+    ``tokens`` and ``words``.
+
+    Arguments
+    ---------
+    *args, **kwargs
+        As for ``speechbrain.core.Brain``.
+    """
+
+    def task_loss(self, result: SplitResult, batch: Any) -> Tensor:
+        """CTC loss per utterance, in nats, mean over the batch."""
+        tokens, token_lengths = batch.tokens
+        return sb.nnet.losses.ctc_loss(
+            result.output.float().log_softmax(dim=-1),
+            tokens,
+            result.lengths,
+            token_lengths,
+            self.hparams.blank_index,
+            reduction="batchmean",
+        )
+
+    def reset_metrics(self) -> None:
+        """Forget the errors counted so far."""
+        self.words = sb.utils.metric_stats.ErrorRateStats()
+        self.characters = sb.utils.metric_stats.ErrorRateStats(
+            split_tokens=True
+        )
+
+    def update_metrics(self, result: SplitResult, batch: Any) -> None:
+        """Decode greedily and count the errors of a batch."""
+        tokens = sb.decoders.ctc_greedy_decode(
+            result.output, result.lengths, self.hparams.blank_index
+        )
+        decode = self.hparams.tokenizer.decode_ids
+        predicted = [decode(sequence).split(" ") for sequence in tokens]
+        target = [words.split(" ") for words in batch.words]
+        self.words.append(batch.id, predicted, target)
+        self.characters.append(batch.id, predicted, target)
+
+    def metric_name(self) -> str:
+        """Word error rate."""
+        return "wer_percent"
+
+    def metric_value(self) -> float:
+        """Word error rate in percent, pooled over the stage."""
+        return self.words.summarize("error_rate")
+
+    def scores(self) -> dict[str, float]:
+        """Word and character error rates in percent."""
+        return {
+            "wer_percent": float(self.words.summarize("error_rate")),
+            "cer_percent": float(self.characters.summarize("error_rate")),
+        }
