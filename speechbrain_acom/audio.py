@@ -30,6 +30,10 @@ SAMPLE_RATES = range(1000, 768001)
 # whose denominator is at most this is exact for every rate in common use.
 LARGEST_DENOMINATOR = 1000
 
+# Ten frames of 10 ms. Convolutions that reflect their input at the edges fail
+# on fewer frames than they reflect: ECAPA-TDNN's need five.
+SHORTEST_SECONDS = 0.1
+
 # libsndfile shortens a file whose header promises more than there is without
 # an error; only its log of the header tells: "data : 32000 (should be 19182)".
 _CHUNK_SIZE = re.compile(
@@ -150,6 +154,32 @@ def load_audio(path: str | PathLike, sample_rate: int) -> Tensor:
         signal = resample(signal, ratio.denominator, ratio.numerator)
     _log_conversion(path, info, sample_rate)
     return signal
+
+
+def pad_short(signal: Tensor, sample_rate: int) -> Tensor:
+    """Follow a signal of less than 0.1 s by silence, up to 0.1 s.
+
+    Arguments
+    ---------
+    signal : Tensor
+        Mono, shape (time,).
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    Tensor
+        Shape (time,); the signal itself if it is long enough.
+
+    Example
+    -------
+    >>> pad_short(torch.ones(1), 16000).shape
+    torch.Size([1600])
+    """
+    missing = round(SHORTEST_SECONDS * sample_rate) - len(signal)
+    if missing <= 0:
+        return signal
+    return torch.nn.functional.pad(signal, (0, missing))
 
 
 def _error(path: Path, found: str, expected: str) -> AudioError:

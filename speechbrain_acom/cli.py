@@ -1,29 +1,61 @@
-"""The ``acom`` command: a thin face of the inference interfaces."""
+"""The ``acom`` command: a thin face of the inference interfaces.
+
+Answers go to stdout, everything else (errors, progress, log lines) to stderr.
+"""
 
 import argparse
 import json
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from speechbrain_acom.errors import AcomError, BitstreamError, DataError
+from speechbrain_acom.errors import AcomError, DataError
 from speechbrain_acom.version import __version__
 
 MODEL_VARIABLE = "ACOM_MODEL"
+MESSAGE_SUFFIX = ".acom"
+# What is taken for audio inside a folder; a file may have any name.
+AUDIO_SUFFIXES = (
+    ".aif .aiff .au .caf .flac .mp3 .oga .ogg .opus .w64 .wav".split()
+)
+
+
+@dataclass
+class Encoded:
+    """What became of one audio file, an entry of the JSON output.
+
+    Arguments
+    ---------
+    audio : str
+        Path of the audio file.
+    message : str | None
+        Path of its message; None if there is none.
+    bytes : int | None
+        Size of the message.
+    error : str | None
+        Why the file cannot be coded.
+    """
+
+    audio: str
+    message: str | None = None
+    bytes: int | None = None
+    error: str | None = None
 
 
 @dataclass
 class Answer:
-    """What the cloud half said to one message, a line of the JSON output.
+    """What the cloud half said to one message, an entry of the JSON output.
 
     Arguments
     ---------
     message : str
-        Path of the message below the folder that was given.
+        Path of the message.
     answer : str | None
         The text or the label; None if the message cannot be decoded.
     score : float | None
@@ -33,7 +65,7 @@ class Answer:
     """
 
     message: str
-    answer: str | None
+    answer: str | None = None
     score: float | None = None
     error: str | None = None
 
@@ -49,17 +81,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 1 if something could not be coded.
+        Exit status: 0, or 1 if something could not be coded. A command line
+        that cannot be understood exits with 2.
     """
     options = _parser().parse_args(arguments)
     try:
-        if options.model is None:
+        if not options.model:
             raise DataError(
                 f"model: found none, expected --model or {MODEL_VARIABLE}"
             )
-        return options.run(options)
-    except (AcomError, OSError) as error:
-        print(f"acom: {error}", file=sys.stderr)
+        with _log_lines():
+            return options.run(options)
+    # ImportError: torch, torchaudio and SpeechBrain that do not fit.
+    except (AcomError, OSError, ImportError) as error:
+        _complain(str(error))
         return 1
 
 
@@ -69,20 +104,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    encode = commands.add_parser("encode", help="audio file to message")
-    encode.add_argument("audio", type=Path, help="any audio file")
+    encode = commands.add_parser("encode", help="audio to messages")
+    encode.add_argument(
+        "inputs", type=Path, nargs="+", metavar="audio", help="files, folders"
+    )
     encode.set_defaults(run=_encode)
-    decode = commands.add_parser("decode", help="message to text or label")
-    decode.add_argument("message", type=Path, help="a message or a folder")
+    decode = commands.add_parser("decode", help="messages to text or labels")
+    decode.add_argument(
+        "inputs", type=Path, nargs="+", metavar="message", help="files, folders"
+    )
     decode.set_defaults(run=_decode)
-    for command, half in ((encode, "device"), (decode, "cloud")):
+    for command, half, output in (
+        (encode, "device", "the message; a folder if there are several"),
+        (decode, "cloud", "file for the answers (default: stdout)"),
+    ):
         command.add_argument(
             "--model",
             default=os.environ.get(MODEL_VARIABLE),
             help=f"folder with an exported model's {half} half "
             f"(default: {MODEL_VARIABLE})",
         )
-        command.add_argument("-o", "--output", type=Path, help="file to write")
+        command.add_argument("-o", "--output", type=Path, help=output)
         command.add_argument(
             "--json", action="store_true", help="for machines to read"
         )
@@ -90,69 +132,148 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _encode(options: argparse.Namespace) -> int:
+    targets = _targets(options.inputs, options.output)
     # Here, so that --help and mistakes in the command answer at once.
     from speechbrain_acom.inference import load_interface
 
-    message = load_interface(options.model, "device").encode_file(options.audio)
-    output = options.output or options.audio.with_suffix(".acom")
-    output.write_bytes(message)
+    interface = load_interface(options.model, "device")
+    done = []
+    for audio, target in _progress(targets.items(), "encoding"):
+        try:
+            message = interface.encode_file(audio)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(message)
+        except (AcomError, OSError) as error:
+            done.append(Encoded(str(audio), error=str(error)))
+        else:
+            done.append(Encoded(str(audio), str(target), len(message)))
     if options.json:
-        print(json.dumps({"message": str(output), "bytes": len(message)}))
+        print(_json(done), end="")
     else:
-        print(f"{output}: {len(message)} bytes")
-    return 0
+        for one in done:
+            if one.error is None:
+                print(f"{one.message}: {one.bytes} bytes")
+    return _complain_of([one.error for one in done])
 
 
 def _decode(options: argparse.Namespace) -> int:
+    paths = [path for path, _ in _found(options.inputs, [MESSAGE_SUFFIX])]
     from speechbrain_acom.inference import Label, load_interface
 
-    paths = _messages(options.message)
     interface = load_interface(options.model, "cloud")
     answers = []
-    for path in tqdm(paths, desc="decoding", disable=len(paths) == 1):
-        name = path.name
-        if options.message.is_dir():
-            name = str(path.relative_to(options.message).with_suffix(""))
+    for path in _progress(paths, "decoding"):
         try:
             said = interface.decode(path.read_bytes())
-        except BitstreamError as error:
-            answers.append(Answer(name, None, error=str(error)))
+        except (AcomError, OSError) as error:
+            answers.append(Answer(str(path), error=str(error)))
         else:
-            if isinstance(said, Label):
-                answers.append(Answer(name, said.name, said.score))
-            else:
-                answers.append(Answer(name, said))
-    _print_answers(answers, options)
-    return int(any(answer.error for answer in answers))
-
-
-def _messages(path: Path) -> list[Path]:
-    if not path.exists():
-        raise DataError(f"{path}: found nothing, expected a message or folder")
-    if not path.is_dir():
-        return [path]
-    paths = sorted(path.rglob("*.acom"))
-    if not paths:
-        raise DataError(f"{path}: found no *.acom file, expected messages")
-    return paths
-
-
-def _print_answers(answers: list[Answer], options: argparse.Namespace) -> None:
-    if options.json:
-        text = json.dumps([asdict(answer) for answer in answers], indent=1)
-    else:
-        text = "\n".join(_line(answer, len(answers) > 1) for answer in answers)
+            label = isinstance(said, Label)
+            answer = (said.name, said.score) if label else (said,)
+            answers.append(Answer(str(path), *answer))
+    text = _json(answers) if options.json else _lines(answers)
     if options.output:
-        options.output.write_text(text + "\n", encoding="utf-8")
-        return
-    print(text)
+        options.output.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+    failed = [one for one in answers if one.error]
+    return _complain_of([f"{one.message}: {one.error}" for one in failed])
 
 
-def _line(answer: Answer, named: bool) -> str:
-    said = answer.error or str(answer.answer)
-    if answer.score is not None:
-        said += f"\t{answer.score:.3f}"
-    return f"{answer.message}\t{said}" if named or answer.error else said
+def _found(
+    inputs: Sequence[Path], suffixes: Sequence[str]
+) -> list[tuple[Path, Path]]:
+    """Files, and those of folders; each with its path below what was given."""
+    found = []
+    for given in inputs:
+        if given.is_dir():
+            inside = sorted(
+                path
+                for path in given.rglob("*")
+                if path.suffix.lower() in suffixes
+            )
+            if not inside:
+                raise DataError(
+                    f"{given}: found no file to code in this folder, "
+                    f"expected {', '.join(suffixes)}"
+                )
+            found += [(path, path.relative_to(given)) for path in inside]
+        elif given.exists():
+            found.append((given, Path(given.name)))
+        else:
+            raise DataError(f"{given}: found nothing, expected a file")
+    return found
+
+
+def _targets(inputs: Sequence[Path], output: Path | None) -> dict[Path, Path]:
+    """Message file of each audio file."""
+    found = _found(inputs, AUDIO_SUFFIXES)
+    single = len(inputs) == 1 and inputs[0].is_file()
+    if single and output and not output.is_dir():
+        return {inputs[0]: output}
+    targets: dict[Path, Path] = {}
+    for audio, below in found:
+        target = output / below if output else audio
+        target = target.with_suffix(MESSAGE_SUFFIX)
+        if target in targets.values():
+            raise DataError(
+                f"{target}: found two audio files for this message, expected "
+                "one: encode them into different folders"
+            )
+        targets[audio] = target
+    return targets
+
+
+def _progress(items: Sequence, description: str) -> Sequence:
+    return tqdm(items, desc=description, disable=len(items) == 1)
+
+
+def _json(records: Sequence[Encoded | Answer]) -> str:
+    return json.dumps([asdict(record) for record in records], indent=1) + "\n"
+
+
+def _lines(answers: Sequence[Answer]) -> str:
+    """A line an answer, its message named where there are several."""
+    lines = ""
+    for one in answers:
+        if one.error is None:
+            fields = [one.message] if len(answers) > 1 else []
+            fields.append(one.answer)
+            fields += [] if one.score is None else [f"{one.score:.3f}"]
+            lines += "\t".join(fields) + "\n"
+    return lines
+
+
+def _complain_of(errors: Sequence[str | None]) -> int:
+    errors = [error for error in errors if error]
+    for error in errors:
+        _complain(error)
+    return int(bool(errors))
+
+
+def _complain(error: str) -> None:
+    print(f"acom: {error}", file=sys.stderr)
+
+
+class _LogLines(logging.Handler):
+    """Shows log lines above the progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(f"acom: {record.getMessage()}", file=sys.stderr)
+
+
+@contextmanager
+def _log_lines() -> Iterator[None]:
+    """Show what this package logs while a command runs."""
+    logger = logging.getLogger("speechbrain_acom")
+    handler, level = _LogLines(), logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from speechbrain.dataio.dataio import load_data_csv
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_pipeline import DataPipeline
 from speechbrain.utils.logger import get_logger
+from torch import Tensor
 
-from speechbrain_acom.audio import load_audio
+from speechbrain_acom.audio import load_audio, pad_short
 from speechbrain_acom.errors import AudioError, DataError
 
 logger = get_logger(__name__)
@@ -207,8 +208,8 @@ def manifest_dataset(
     Returns
     -------
     AudioDataset
-        With the dynamic item ``sig``, float32, shape (time,); the recipe adds
-        its own items and sets the output keys.
+        With the dynamic item ``sig``, float32, shape (time,), at least 0.1 s;
+        the recipe adds its own items and sets the output keys.
 
     Raises
     ------
@@ -237,6 +238,11 @@ def manifest_dataset(
     if "wav" not in next(iter(data.values())):
         raise DataError(f"{path}: found no column wav, expected ID and wav")
     dataset = AudioDataset(data)
-    load = partial(load_audio, sample_rate=sample_rate)
+    load = partial(_load, sample_rate=sample_rate)
     dataset.add_dynamic_item(load, takes="wav", provides="sig")
     return dataset
+
+
+def _load(path: str, sample_rate: int) -> Tensor:
+    """The signal as inference sees it, shape (time,)."""
+    return pad_short(load_audio(path, sample_rate), sample_rate)

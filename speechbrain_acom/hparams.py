@@ -39,8 +39,8 @@ def load_hparams(path: str | Path, overrides: str | dict = "") -> dict:
     Raises
     ------
     ConfigurationError
-        If the file or a file that it includes is missing, or if an override
-        names a key that the file does not have.
+        If the file or a file that it includes is missing, if an override
+        names a key that the file does not have, or one that stands twice.
 
     Example
     -------
@@ -137,7 +137,7 @@ def _make_includes_absolute(node: object, folder: Path) -> None:
 def _override(tree: dict, overrides: str | dict) -> None:
     """Replace top-level keys, and keys inside mappings, in place."""
     if isinstance(overrides, str):
-        overrides = ruamel.yaml.YAML().load(overrides) or {}
+        overrides = _parsed(overrides)
     for key, value in overrides.items():
         if key not in tree:
             raise ConfigurationError(
@@ -147,3 +147,17 @@ def _override(tree: dict, overrides: str | dict) -> None:
             _override(tree[key], value)
         else:
             tree[key] = value
+
+
+def _parsed(overrides: str) -> dict:
+    """Overrides of the command line as a mapping."""
+    try:
+        parsed = ruamel.yaml.YAML().load(overrides) or {}
+        problem = overrides
+    except ruamel.yaml.error.MarkedYAMLError as error:
+        parsed, problem = None, error.problem
+    if not isinstance(parsed, dict):
+        raise ConfigurationError(
+            "overrides", problem, "each key once, as --key=value"
+        )
+    return parsed

@@ -28,7 +28,7 @@ def manifest(tmp_path):
     lines = ["ID,duration,wav,wrd"]
     for index in range(7):
         name = f"u{index}"
-        samples = generator.uniform(-0.5, 0.5, 800 + 80 * index)
+        samples = generator.uniform(-0.5, 0.5, 1600 + 80 * index)
         if name == "u4":
             samples[7] = np.nan
         if name != "u5":
@@ -79,8 +79,8 @@ def test_bad_files_are_skipped_named_once_and_counted(
 def test_readable_examples_are_padded_as_always(dataset):
     batch = next(iter(loader_of(dataset, batch_size=4)))
     assert batch.id == ["u0", "u1", "u3"]
-    assert batch.sig.data.shape == (3, 800 + 80 * 3)
-    expected = torch.tensor([800.0, 880.0, 1040.0]) / 1040
+    assert batch.sig.data.shape == (3, 1600 + 80 * 3)
+    expected = torch.tensor([1600.0, 1680.0, 1840.0]) / 1840
     torch.testing.assert_close(batch.sig.lengths, expected)
     assert batch.wrd == ["YES NO"] * 3
 
@@ -157,7 +157,17 @@ def test_data_set_can_be_sent_to_a_spawned_worker(dataset):
 def test_signal_is_resampled_to_the_rate_asked_for(manifest):
     dataset = manifest_dataset(manifest, manifest.parent, RATE // 2)
     dataset.set_output_keys(["sig"])
-    assert dataset[0]["sig"].shape == (400,)
+    assert dataset[0]["sig"].shape == (800,)
+
+
+def test_signal_of_a_few_samples_is_followed_by_silence(manifest):
+    samples = np.full(3, 0.5)
+    soundfile.write(manifest.parent / "u0.wav", samples, RATE, "FLOAT")
+    dataset = manifest_dataset(manifest, manifest.parent, RATE)
+    dataset.set_output_keys(["sig"])
+    signal = dataset[0]["sig"]
+    assert signal.shape == (1600,)
+    assert signal[:3].tolist() == [0.5] * 3 and not signal[3:].any()
 
 
 @pytest.mark.parametrize(

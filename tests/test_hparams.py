@@ -59,6 +59,9 @@ def test_resolved_text_stands_alone(folder):
     [
         ("", "folder: found 'nothing', expected a value: add --folder"),
         ("{nonsense: 1}", "--nonsense: found 1, expected one of: size"),
+        ("size: 1\nsize: 2", 'overrides: found \'found duplicate key "size"'),
+        ("size: [1", "overrides: found \"expected ',' or ']'"),
+        ("size", "overrides: found 'size', expected each key once"),
     ],
 )
 def test_mistakes_are_named_in_one_line(folder, overrides, words):

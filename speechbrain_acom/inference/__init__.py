@@ -4,10 +4,13 @@ from speechbrain_acom.host import check_host
 
 check_host()
 
+from speechbrain_acom.inference.export import copy_half  # noqa: E402
 from speechbrain_acom.inference.interfaces import (  # noqa: E402
+    AcomInterface,
+)
+from speechbrain_acom.inference.tasks import (  # noqa: E402
     AcomASR,
     AcomClassifier,
-    AcomInterface,
     Label,
     load_interface,
 )
@@ -17,5 +20,6 @@ __all__ = [
     "AcomClassifier",
     "AcomInterface",
     "Label",
+    "copy_half",
     "load_interface",
 ]

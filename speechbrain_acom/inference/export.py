@@ -6,25 +6,35 @@ A coded model becomes a flat folder, ready for a hub::
     device.ckpt  cloud.ckpt  normalize.ckpt  prior.ckpt  <vocabulary>.ckpt
 
 ``device.yaml`` asks for the device's weights only and ``cloud.yaml`` for the
-cloud's only, so that either half can be copied to its machine alone. A
+cloud's only, so that either half can be copied to its machine alone. Each
+has the checksums of the files that it asks for. A
 continuous model becomes the files that a SpeechBrain user would expect:
 ``model.ckpt``, ``normalize.ckpt`` and the vocabulary.
 """
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import ruamel.yaml
 import sentencepiece
 import torch
+from ruamel.yaml.comments import Comment, CommentedBase
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.inference.folder import (
+    HPARAMS_FILES,
+    checked_files,
+    file_checksum,
+)
 from speechbrain_acom.inference.interfaces import AcomInterface
 from speechbrain_acom.splits import Split
+from speechbrain_acom.splits.contract import HALVES
 
 Vocabulary: TypeAlias = (
     sentencepiece.SentencePieceProcessor | CategoricalEncoder
@@ -33,6 +43,7 @@ Vocabulary: TypeAlias = (
 # What each half loads, beside the vocabulary, which only the cloud needs.
 DEVICE_FILES = ("device", "normalize", "prior")
 CLOUD_FILES = ("cloud", "prior")
+ALL_FILES = ("device", "cloud", "normalize", "prior")
 
 
 def export_continuous(
@@ -47,7 +58,7 @@ def export_continuous(
     Arguments
     ---------
     folder : str | Path
-        Where to write; replaced if it exists.
+        Where to write; an earlier export in it is replaced.
     model : Module
         The unsplit parts, named as SpeechBrain's recipe names them.
     normalize : Module
@@ -83,7 +94,7 @@ def export_coded(
     Arguments
     ---------
     folder : str | Path
-        Where to write; replaced if it exists.
+        Where to write; an earlier export in it is replaced.
     hyperparams_file : str | Path
         The run's resolved ``hyperparams.yaml``.
     split : Split
@@ -101,25 +112,31 @@ def export_coded(
     -------
     Path
         The folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If the YAML lacks a key that inference needs.
     """
     folder = _fresh(folder)
-    for half in ("device", "cloud"):
+    for half in HALVES:
         torch.save(split.half_state_dict(half), folder / f"{half}.ckpt")
     normalize._save(folder / "normalize.ckpt")
     prior.save(folder / "prior.ckpt")
     _save_vocabulary(vocabulary, folder / f"{interface.VOCABULARY}.ckpt")
     model_hash = hash_model(split, prior)
-    both = tuple(dict.fromkeys((*DEVICE_FILES, *CLOUD_FILES)))
-    for name, files in (
+    for half, parts in (
         ("device", DEVICE_FILES),
         ("cloud", (*CLOUD_FILES, interface.VOCABULARY)),
-        ("hyperparams", (*both, interface.VOCABULARY)),
+        ("both", (*ALL_FILES, interface.VOCABULARY)),
     ):
-        half = "both" if name == "hyperparams" else name
-        text = _inference_yaml(
-            hyperparams_file, files, half, model_hash, interface
+        keys = ["sample_rate", "compute_features", "normalize", "split"]
+        if half != "device":
+            keys += [interface.VOCABULARY, *interface.TASK_KEYS]
+        text = _kept_yaml(hyperparams_file, keys) + _added_yaml(
+            half, parts, model_hash, interface, folder
         )
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+        (folder / HPARAMS_FILES[half]).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -146,7 +163,7 @@ def hash_model(split: Split, prior: StaticPrior) -> bytes:
 
 
 def copy_half(source: str | Path, half: str, folder: str | Path) -> Path:
-    """Copy what one half needs, and nothing else, into a folder of its own.
+    """Copy what one half needs, and nothing else of the model.
 
     Arguments
     ---------
@@ -155,18 +172,26 @@ def copy_half(source: str | Path, half: str, folder: str | Path) -> Path:
     half : str
         "device" or "cloud".
     folder : str | Path
-        Where to write; replaced if it exists.
+        Where to write; an earlier export in it is replaced.
 
     Returns
     -------
     Path
         The folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If the source has no such half, or is the folder to write.
     """
-    source, folder = Path(source), _fresh(folder)
-    yaml = ruamel.yaml.YAML().load(source / f"{half}.yaml")
-    shutil.copy(source / f"{half}.yaml", folder)
-    for name in yaml["pretrainer"]["loadables"]:
-        shutil.copy(source / f"{name}.ckpt", folder)
+    names = checked_files(source, half)
+    if Path(folder).resolve() == Path(source).resolve():
+        raise ConfigurationError(
+            "folder", str(folder), "another one than the source"
+        )
+    folder = _fresh(folder)
+    for name in names:
+        shutil.copy(Path(source, name), folder)
     return folder
 
 
@@ -178,48 +203,72 @@ def _save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
 
 
 def _fresh(folder: str | Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    Path(folder).mkdir(parents=True)
-    return Path(folder)
+    """The folder without an earlier export; other files in it stay."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    exported = [folder / name for name in HPARAMS_FILES.values()]
+    for path in (*exported, *folder.glob("*.ckpt")):
+        path.unlink(missing_ok=True)
+    return folder
 
 
-def _inference_yaml(
-    hyperparams_file: str | Path,
-    files: tuple[str, ...],
-    half: str,
-    model_hash: bytes,
-    interface: type[AcomInterface],
-) -> str:
-    """The part of the training YAML that inference needs, and a pretrainer."""
+def _kept_yaml(hyperparams_file: str | Path, keys: Sequence[str]) -> str:
+    """Some keys of the training YAML, as text without its comments."""
     yaml = ruamel.yaml.YAML()
     trained = yaml.load(Path(hyperparams_file).read_text(encoding="utf-8"))
-    kept = ["sample_rate", "compute_features", "normalize", "split"]
-    kept += [interface.VOCABULARY, *interface.TASK_KEYS]
-    tree = _tree(yaml, {key: trained[key] for key in kept})
-    tail = ["prior: !new:speechbrain_acom.inference.parameters.PriorFile"]
-    tail += [f"half: {half}"]
-    tail += [f"interface: {interface.__name__}"]
-    tail += [f'model_hash: "{model_hash.hex()}"', "modules:"]
-    for name in ("compute_features", "normalize", "split"):
-        tail.append(f"    {name}: !ref <{name}>")
-    tail.append(
+    for key in keys:
+        if key not in trained:
+            raise ConfigurationError(
+                str(hyperparams_file), f"no key {key}", "what inference needs"
+            )
+    kept = {key: trained[key] for key in keys}
+    # They belong to keys that are left out, as often as not.
+    _drop_comments(kept)
+    text = StringIO()
+    yaml.dump(kept, text)
+    return text.getvalue()
+
+
+def _drop_comments(node: object) -> None:
+    if isinstance(node, CommentedBase):
+        setattr(node, Comment.attrib, Comment())
+    if isinstance(node, dict):
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            _drop_comments(child)
+
+
+def _added_yaml(
+    half: str,
+    parts: Sequence[str],
+    model_hash: bytes,
+    interface: type[AcomInterface],
+    folder: Path,
+) -> str:
+    """What only inference needs: the modules, and where they come from."""
+    lines = ["prior: !new:speechbrain_acom.inference.parameters.PriorFile"]
+    lines += [f"half: {half}"]
+    lines += [f"interface: {interface.__name__}"]
+    lines += [f'model_hash: "{model_hash.hex()}"', "modules:"]
+    for name in interface.MODULES_NEEDED:
+        lines += [f"    {name}: !ref <{name}>"]
+    lines += [
         "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer"
-    )
-    tail.append("    loadables:")
-    for name in files:
-        if name in ("device", "cloud"):
-            tail += [
-                f"        {name}: !new:"
+    ]
+    lines += ["    loadables:"]
+    for part in parts:
+        if part in HALVES:
+            lines += [
+                f"        {part}: !new:"
                 "speechbrain_acom.inference.parameters.HalfWeights",
                 "            split: !ref <split>",
-                f"            half: {name}",
+                f"            half: {part}",
             ]
         else:
-            tail.append(f"        {name}: !ref <{name}>")
-    return tree + "\n".join(tail) + "\n"
-
-
-def _tree(yaml: ruamel.yaml.YAML, content: dict[str, Any]) -> str:
-    text = StringIO()
-    yaml.dump(content, text)
-    return text.getvalue()
+            lines += [f"        {part}: !ref <{part}>"]
+    lines += ["checksums:"]
+    for part in parts:
+        checksum = file_checksum(folder / f"{part}.ckpt")
+        lines += [f'    {part}.ckpt: "{checksum}"']
+    return "\n".join(lines) + "\n"

@@ -1,56 +1,66 @@
-"""Interfaces that turn audio into bytes and bytes into text or labels.
+"""What the interfaces of all tasks share: audio to bytes, bytes to scores.
 
 They are SpeechBrain ``Pretrained`` classes: ``from_hparams(source)`` takes a
 folder or a hub name. ``half="device"`` or ``half="cloud"`` loads one half.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ruamel.yaml
-import speechbrain as sb
 import torch
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 from speechbrain.inference.interfaces import Pretrained
 from torch import Tensor
 
-from speechbrain_acom.audio import load_audio
-from speechbrain_acom.entropy.bitstream import read_message, write_message
-from speechbrain_acom.errors import ConfigurationError
-
-HPARAMS_FILES = {
-    "both": "hyperparams.yaml",
-    "device": "device.yaml",
-    "cloud": "cloud.yaml",
-}
-
-
-@dataclass
-class Label:
-    """What a classifier says of a clip.
-
-    Arguments
-    ---------
-    name : str
-        The class.
-    score : float
-        Its probability, in [0, 1].
-    """
-
-    name: str
-    score: float
+from speechbrain_acom.audio import load_audio, pad_short
+from speechbrain_acom.entropy.bitstream import (
+    MAX_FRAMES,
+    read_message,
+    write_message,
+)
+from speechbrain_acom.errors import (
+    AudioError,
+    BitstreamError,
+    ConfigurationError,
+)
+from speechbrain_acom.inference.folder import (
+    checked_files,
+    hparams_file,
+)
 
 
 class AcomInterface(Pretrained):
-    """What both tasks have in common: audio to bytes, bytes to scores.
+    """Turns audio into bytes and bytes into what the model's head gives.
+
+    Subclasses add ``decode``, which turns that into the task's answer.
 
     Arguments
     ---------
     *args, **kwargs
         As for ``speechbrain.inference.interfaces.Pretrained``.
+
+    Attributes
+    ----------
+    loaded_half : str
+        "both", "device" (can only encode) or "cloud" (can only decode).
+    prior : StaticPrior
+        What messages are coded with.
+    model_hash : bytes
+        Two bytes that every message of this model carries.
+
+    Raises
+    ------
+    ConfigurationError
+        If the model was exported for another interface.
     """
 
-    HPARAMS_NEEDED = ["sample_rate", "half", "model_hash", "prior"]
+    HPARAMS_NEEDED = [
+        "sample_rate",
+        "half",
+        "interface",
+        "model_hash",
+        "prior",
+    ]
     MODULES_NEEDED = ["compute_features", "normalize", "split"]
     # Key of what turns the head's output into an answer, and other keys that
     # the task needs; the export copies them from the training YAML.
@@ -59,11 +69,17 @@ class AcomInterface(Pretrained):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.half: str = self.hparams.half
+        wanted = self.hparams.interface
+        if wanted not in [kind.__name__ for kind in type(self).__mro__]:
+            raise ConfigurationError(
+                "interface", type(self).__name__, f"{wanted} for this model"
+            )
+        # Not `half`, which is a method of every torch module.
+        self.loaded_half: str = self.hparams.half
         self.prior = self.hparams.prior.prior
         self.model_hash = bytes.fromhex(self.hparams.model_hash)
-        if self.half != "both":
-            self.mods.split.keep_half(self.half)
+        if self.loaded_half != "both":
+            self.mods.split.keep_half(self.loaded_half)
 
     @classmethod
     def from_hparams(
@@ -88,18 +104,17 @@ class AcomInterface(Pretrained):
         Raises
         ------
         ConfigurationError
-            If ``half`` is none of these, or a local folder has no such half.
+            If ``half`` is none of these, the source is neither a folder nor
+            a possible hub name, a file in the folder is missing, damaged or
+            of another model, or the model was exported for another interface.
         """
-        if half not in HPARAMS_FILES:
-            raise ConfigurationError("half", half, "both, device or cloud")
-        hparams_file = HPARAMS_FILES[half]
-        folder = Path(source)
-        if folder.is_dir() and not (folder / hparams_file).is_file():
-            raise ConfigurationError(
-                "source", str(source), f"a folder that holds {hparams_file}"
-            )
+        source = str(source)
+        if Path(source).is_dir():
+            checked_files(source, half)
+        else:
+            _check_remote(source)
         return super().from_hparams(
-            str(source), hparams_file=hparams_file, **kwargs
+            source, hparams_file=hparams_file(half), **kwargs
         )
 
     def encode_file(self, path: str | Path) -> bytes:
@@ -118,31 +133,90 @@ class AcomInterface(Pretrained):
         Raises
         ------
         AudioError
-            If the file is missing, empty, damaged or not audio.
+            If the file is missing, empty, damaged, not audio or too long.
         ConfigurationError
             If only the cloud half is loaded.
         """
-        return self.encode(load_audio(path, self.hparams.sample_rate))
+        signal = load_audio(path, self.hparams.sample_rate)
+        try:
+            return self.encode(signal)
+        except AudioError as error:
+            raise AudioError(f"{path}: {error}") from None
 
     def encode(self, signal: Tensor) -> bytes:
-        """Turn one mono signal, shape (time,), into one message."""
+        """Turn a signal into one message.
+
+        Arguments
+        ---------
+        signal : Tensor
+            Mono, floating point, shape (time,), at the model's sample rate.
+            Less than 0.1 s is followed by silence.
+
+        Returns
+        -------
+        bytes
+            The message.
+
+        Raises
+        ------
+        AudioError
+            If the signal is of another shape or type, empty, too long, or
+            holds NaN or infinite samples.
+        ConfigurationError
+            If only the cloud half is loaded.
+        """
         codes, num_frames = self.signal_codes(signal)
         return self.message(codes, num_frames)
 
     @torch.no_grad()
     def signal_codes(self, signal: Tensor) -> tuple[Tensor, int]:
-        """Codes (frame, K) of a mono signal (time,), and frames at the cut."""
+        """Run the device half up to the codes.
+
+        Arguments, errors: as :meth:`encode`.
+
+        Returns
+        -------
+        codes : Tensor
+            int64, shape (code frame, K), on the CPU.
+        num_frames : int
+            Frames at the cut, before merging.
+        """
         self._need("device")
+        signal = _checked_signal(signal).to(self.device)
+        signal = pad_short(signal, self.hparams.sample_rate)
         lengths = torch.ones(1, device=self.device)
-        signal = signal.to(self.device).unsqueeze(0)
-        features = self.mods.compute_features(signal)
+        features = self.mods.compute_features(signal.unsqueeze(0))
         features = self.mods.normalize(features, lengths)
         cut = self.mods.split.device(features, lengths)
+        num_frames = cut.values.shape[1]
+        if num_frames > MAX_FRAMES:
+            raise AudioError(
+                f"signal: found {num_frames} frames at the cut, expected at "
+                f"most {MAX_FRAMES}: code the recording in pieces"
+            )
         codes = self.mods.split.bottleneck.encode(cut.values, cut.lengths)
-        return codes[0].cpu(), cut.values.shape[1]
+        return codes[0].cpu(), num_frames
 
     def message(self, codes: Tensor, num_frames: int) -> bytes:
-        """Code (frame, K) integers of ``num_frames`` frames at the cut."""
+        """Turn codes into one message.
+
+        Arguments
+        ---------
+        codes : Tensor
+            Integers, shape (code frame, K), on the CPU.
+        num_frames : int
+            Frames at the cut, before merging.
+
+        Returns
+        -------
+        bytes
+            The message.
+
+        Raises
+        ------
+        BitstreamError
+            If a code is not an entry of its codebook.
+        """
         return write_message(
             codes.numpy(), num_frames, self.prior, self.model_hash
         )
@@ -173,102 +247,54 @@ class AcomInterface(Pretrained):
         read = read_message(
             message, self.prior, self.model_hash, bottleneck.code_frames
         )
+        if read.num_frames == 0:
+            raise BitstreamError(
+                "message: found 0 frames, expected at least 1: forged, for "
+                "no encoder writes this"
+            )
         codes = torch.from_numpy(read.codes).to(self.device).unsqueeze(0)
         values = bottleneck.decode(codes, read.num_frames)
-        return self.mods.split.cloud(values, torch.ones(1, device=self.device))
+        lengths = torch.ones(1, device=self.device)
+        try:
+            return self.mods.split.cloud(values, lengths)
+        # Fewer frames than any audio gives, or more than memory holds.
+        except RuntimeError as error:
+            reason = str(error).split("\n")[0]
+            raise BitstreamError(
+                f"message of {read.num_frames} frames: the cloud half fails "
+                f"on it ({reason}), expected one that an encoder wrote"
+            ) from error
 
     def _need(self, half: str) -> None:
-        if self.half not in ("both", half):
+        if self.loaded_half not in ("both", half):
             raise ConfigurationError(
-                "half", self.half, f"{half} or both for this call"
+                "half", self.loaded_half, f"{half} or both for this call"
             )
 
 
-class AcomASR(AcomInterface):
-    """Speech to bytes, bytes to text.
-
-    Example
-    -------
-    >>> asr = AcomASR.from_hparams("folder")  # doctest: +SKIP
-    >>> message = asr.encode_file("speech.wav")  # doctest: +SKIP
-    >>> asr.decode(message)  # doctest: +SKIP
-    'TURN ON THE LIGHT'
-    """
-
-    VOCABULARY = "tokenizer"
-    TASK_KEYS = ("blank_index",)
-
-    def decode(self, message: bytes) -> str:
-        """Turn a message into text; errors as :meth:`decode_output`."""
-        output = self.decode_output(message)
-        tokens = sb.decoders.ctc_greedy_decode(
-            output, torch.ones(1), self.hparams.blank_index
-        )
-        return self.hparams.tokenizer.decode_ids(tokens[0])
-
-    def transcribe_file(self, path: str | Path) -> str:
-        """Text of an audio file, through the bytes; errors as above."""
-        return self.decode(self.encode_file(path))
-
-
-class AcomClassifier(AcomInterface):
-    """Sound to bytes, bytes to a label with its score.
-
-    Example
-    -------
-    >>> classifier = AcomClassifier.from_hparams("folder")  # doctest: +SKIP
-    >>> message = classifier.encode_file("dog.wav")  # doctest: +SKIP
-    >>> classifier.decode(message)  # doctest: +SKIP
-    Label(name='dog_bark', score=0.93)
-    """
-
-    VOCABULARY = "label_encoder"
-    TASK_KEYS = ("score_scale",)
-
-    def decode(self, message: bytes) -> Label:
-        """Turn a message into a label; errors as :meth:`decode_output`."""
-        scores = self.decode_output(message)[0, 0] * self.hparams.score_scale
-        score, index = scores.softmax(dim=-1).max(dim=-1)
-        name = self.hparams.label_encoder.decode_ndim(int(index))
-        return Label(name, float(score))
-
-    def classify_file(self, path: str | Path) -> Label:
-        """Label of an audio file, through the bytes; errors as above."""
-        return self.decode(self.encode_file(path))
-
-
-INTERFACES = {kind.__name__: kind for kind in (AcomASR, AcomClassifier)}
-
-
-def load_interface(source: str | Path, half: str = "both") -> AcomInterface:
-    """Load a model with the interface of the task that it was trained for.
-
-    Arguments
-    ---------
-    source : str | Path
-        Folder of an exported model.
-    half : str
-        "both", "device" or "cloud".
-
-    Returns
-    -------
-    AcomInterface
-        An :class:`AcomASR` or :class:`AcomClassifier`.
-
-    Raises
-    ------
-    ConfigurationError
-        If the folder holds no such model.
-    """
-    path = Path(source) / HPARAMS_FILES.get(half, "")
-    if not path.is_file():
+def _check_remote(source: str) -> None:
+    """Tell a mistyped folder from what SpeechBrain can fetch."""
+    if source.startswith(("http:", "https:")):
+        return
+    try:
+        validate_repo_id(source)
+    except HFValidationError:
         raise ConfigurationError(
-            "model", str(source), f"a folder of an exported model ({half})"
+            "source", source, "an existing folder or a name on the hub"
+        ) from None
+
+
+def _checked_signal(signal: Tensor) -> Tensor:
+    """The signal as float32, if it is one."""
+    if signal.dim() != 1 or len(signal) == 0 or not signal.is_floating_point():
+        raise AudioError(
+            f"signal: found {signal.dtype} of shape {tuple(signal.shape)}, "
+            "expected floating-point samples of shape (time,)"
         )
-    # Only the name: building the model is from_hparams' work.
-    name = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))[
-        "interface"
-    ]
-    if name not in INTERFACES:
-        raise ConfigurationError("interface", name, ", ".join(INTERFACES))
-    return INTERFACES[name].from_hparams(source, half=half)
+    bad = len(signal) - int(torch.isfinite(signal).sum())
+    if bad:
+        raise AudioError(
+            f"signal: found {bad} of {len(signal)} samples NaN or infinite, "
+            "expected finite samples"
+        )
+    return signal.float()

@@ -32,6 +32,11 @@ class HalfWeights:
     def load(self, path: str | Path) -> None:
         """Load a file of tensors that the export wrote.
 
+        Arguments
+        ---------
+        path : str | Path
+            The file.
+
         Raises
         ------
         ConfigurationError
@@ -45,7 +50,10 @@ class HalfWeights:
 class PriorFile:
     """Loads the prior that both halves share.
 
-    After loading, ``prior`` holds a :class:`StaticPrior`.
+    Attributes
+    ----------
+    prior : StaticPrior | None
+        The prior; None until it is loaded.
     """
 
     def __init__(self) -> None:
@@ -54,6 +62,11 @@ class PriorFile:
     @mark_as_transfer
     def load(self, path: str | Path) -> None:
         """Load a file that ``StaticPrior.save`` wrote.
+
+        Arguments
+        ---------
+        path : str | Path
+            The file.
 
         Raises
         ------

@@ -33,6 +33,9 @@ from speechbrain_acom.metrics.rate import Rate, RateMeter
 
 logger = get_logger(__name__)
 
+# The real messages and the two controls.
+VARIANTS = ("real", "random", "constant")
+
 
 @dataclass
 class TestItem:
@@ -107,7 +110,8 @@ def run_coded_test(
     items : Sequence[TestItem]
         The test set.
     folder : str | Path
-        Where messages, the cloud's files and answers are written.
+        Where messages, the cloud's files and answers are written; those of
+        an earlier test are replaced.
     seed : int
         Of the random codes.
 
@@ -119,33 +123,31 @@ def run_coded_test(
     Raises
     ------
     DataError
-        If no item can be read.
+        If no item can be read, or the second process fails.
     """
-    folder = _empty(Path(folder))
+    folder = Path(folder)
+    _remove_earlier(folder)
     prior = interface.prior
     meter, use = RateMeter(prior), CodebookUse(prior.cardinalities)
-    controls = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     coded, skipped, total = [], [], 0.0
     for item in tqdm(items, desc="coding the test set"):
         try:
             seconds = probe_audio(item.path).seconds
             signal = load_audio(item.path, interface.hparams.sample_rate)
+            codes, num_frames = interface.signal_codes(signal)
         except AudioError as error:
             logger.warning("left out: %s", error)
             skipped.append(item.name)
             continue
-        codes, num_frames = interface.signal_codes(signal)
-        messages = _Messages(
-            interface.message(codes, num_frames),
-            interface.message(
-                _random_codes(codes, prior, controls), num_frames
-            ),
-            interface.message(_constant_codes(codes, prior), num_frames),
-        )
-        messages.write(folder, item.name)
-        payload = read_header(messages.real).payload_bytes
-        meter.add(codes.numpy(), payload, len(messages.real), seconds)
+        message = interface.message(codes, num_frames)
+        payload = read_header(message).payload_bytes
+        meter.add(codes.numpy(), payload, len(message), seconds)
         use.update(codes.unsqueeze(0))
+        messages = {"real": message}
+        for control, values in _controls(codes, prior, generator).items():
+            messages[control] = interface.message(values, num_frames)
+        _write(messages, folder, item)
         coded.append(item)
         total += seconds
     if not coded:
@@ -153,50 +155,51 @@ def run_coded_test(
             f"test set: found no readable file of {len(items)}, expected audio"
         )
     answers = _second_process(source, folder)
-    names = [item.name for item in coded]
+    given = {
+        variant: [
+            answers[str(_message_path(folder, variant, item))] for item in coded
+        ]
+        for variant in VARIANTS
+    }
     return CodedTest(
         targets=[item.target for item in coded],
-        real=[answers[f"real/{name}"] for name in names],
-        random=[answers[f"random/{name}"] for name in names],
-        constant=[answers[f"constant/{name}"] for name in names],
         rate=meter.rate(),
         codebook_use=use.rows(),
         seconds=total,
         skipped=skipped,
+        **given,
     )
 
 
-@dataclass
-class _Messages:
-    """The real message of an utterance and its two controls."""
-
-    real: bytes
-    random: bytes
-    constant: bytes
-
-    def write(self, folder: Path, name: str) -> None:
-        for variant, message in vars(self).items():
-            path = folder / "messages" / variant / f"{name}.acom"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(message)
+def _remove_earlier(folder: Path) -> None:
+    for name in ("messages", "cloud"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "answers.json").unlink(missing_ok=True)
 
 
-def _random_codes(
+def _message_path(folder: Path, variant: str, item: TestItem) -> Path:
+    return folder / "messages" / variant / f"{item.name}.acom"
+
+
+def _controls(
     codes: Tensor, prior: StaticPrior, generator: np.random.Generator
-) -> Tensor:
-    """Codes of the same shape, every entry as likely as any other."""
+) -> dict[str, Tensor]:
+    """Codes of the same shape that say nothing about the audio."""
     drawn = generator.integers(0, prior.cardinalities, codes.shape)
-    return torch.from_numpy(drawn)
-
-
-def _constant_codes(codes: Tensor, prior: StaticPrior) -> Tensor:
-    """In every frame the prior's likeliest entry of each codebook."""
     likeliest = [int(table.argmax()) for table in prior.tables]
-    return torch.tensor(likeliest).expand(codes.shape).contiguous()
+    constant = torch.tensor(likeliest).expand(codes.shape)
+    return {"random": torch.from_numpy(drawn), "constant": constant}
+
+
+def _write(messages: dict[str, bytes], folder: Path, item: TestItem) -> None:
+    for variant, message in messages.items():
+        path = _message_path(folder, variant, item)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(message)
 
 
 def _second_process(source: str | Path, folder: Path) -> dict[str, str]:
-    """Answers by message name, from a process without the device half."""
+    """Answers by message path, from a process without the device half."""
     cloud = copy_half(source, "cloud", folder / "cloud")
     output = folder / "answers.json"
     messages = str(folder / "messages")
@@ -210,9 +213,3 @@ def _second_process(source: str | Path, folder: Path) -> dict[str, str]:
         )
     answers = json.loads(output.read_text(encoding="utf-8"))
     return {answer["message"]: answer["answer"] for answer in answers}
-
-
-def _empty(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder

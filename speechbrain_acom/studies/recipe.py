@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import (
+    if_main_process,
+    is_distributed_initialized,
+)
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_acom.dataio import AudioDataset
@@ -66,7 +69,7 @@ def finish(
     train_data: AudioDataset,
     test_data: Mapping[str, AudioDataset],
 ) -> None:
-    """Test, export and write ``results.json`` into the output folder.
+    """Test, export and write the figures into ``results_file``.
 
     Arguments
     ---------
@@ -88,7 +91,9 @@ def finish(
             min_key=brain.metric_name(),
             test_loader_kwargs=dict(hparams["test_loader_kwargs"]),
         )
-        rows.append({**_model_columns(brain, hparams, name), **brain.scores()})
+        row = _model_columns(brain, hparams, name)
+        left_out = dataset.data.keys() & brain.skipped.reasons.keys()
+        rows.append({**row, "skipped_files": len(left_out), **brain.scores()})
     if not _alone():
         return
     folder = Path(hparams["output_folder"])
@@ -106,7 +111,7 @@ def finish(
             tested = _coded_test(hparams, task, name, dataset)
             row |= _coded_columns(tested, task, row)
     data = _data(hparams, train_data, test_data)
-    path = write_results(folder / "results.json", rows, data, hparams["seed"])
+    path = write_results(hparams["results_file"], rows, data, hparams["seed"])
     logger.info("results: %s", path)
     for row in rows:
         logger.info(", ".join(f"{key} {value}" for key, value in row.items()))
@@ -114,10 +119,11 @@ def finish(
 
 def _alone() -> bool:
     """End a distributed run: only the first process goes on, alone."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    first = if_main_process()  # without a group every process is its first
+    if is_distributed_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
-    return if_main_process()
+    return first
 
 
 def _export(
@@ -168,6 +174,7 @@ def _model_columns(brain: AcomBrain, hparams: dict, test_set: str) -> Row:
     )
     return {
         "test_set": test_set,
+        "epochs": hparams["number_of_epochs"],
         "quantizer": type(brain.bottleneck.quantizer).__name__,
         "split_layer": hparams["split_layer"],
         "merge": hparams["merge"],
@@ -196,7 +203,6 @@ def _coded_columns(tested: CodedTest, task: Task, row: Row) -> Row:
         columns[f"{prefix}_used_percent"] = use.used_percent
     columns["messages"] = len(tested.real)
     columns["audio_s"] = tested.seconds
-    columns["skipped_files"] = len(tested.skipped)
     return columns
 
 

@@ -1,6 +1,7 @@
 """Figures as JSON files: one flat row a point, the unit in every key."""
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -43,6 +44,13 @@ def write_results(
     -------
     Path
         The file.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "results.json"
+    >>> _ = write_results(path, [{"message_bps": 199.6934}], "a set", 0)
+    >>> read_rows(path)
+    [{'message_bps': 199.69}]
     """
     content = {
         "command": command or command_line(sys.argv),
@@ -62,23 +70,50 @@ def write_results(
 def read_rows(path: str | Path) -> list[Row]:
     """Rows of a results file.
 
+    Arguments
+    ---------
+    path : str | Path
+        The JSON file.
+
+    Returns
+    -------
+    list[Row]
+        Its flat rows.
+
     Raises
     ------
     DataError
         If the file is missing or not a results file.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return content["rows"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = type(error).__name__
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))["rows"]
+    except OSError as error:
         raise DataError(
-            f"{path}: expected a results file with rows, found {reason}"
+            f"{path}: found nothing to read ({error.strerror}), expected a "
+            "results file: run the command that makes it"
         ) from None
+    except (ValueError, KeyError, TypeError):
+        rows = None
+    flat = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    if not flat:
+        raise DataError(
+            f"{path}: found no list of rows, expected a results file"
+        )
+    return rows
 
 
 def command_line(arguments: Sequence[str]) -> str:
     """The running command, without folders of one machine.
+
+    Arguments
+    ---------
+    arguments : Sequence[str]
+        As in ``sys.argv``.
+
+    Returns
+    -------
+    str
+        One line for a shell; of absolute paths the last part is left.
 
     Example
     -------
@@ -89,24 +124,31 @@ def command_line(arguments: Sequence[str]) -> str:
     for argument in arguments:
         key, equals, value = argument.rpartition("=")
         if os.path.isabs(value):
-            value = value if not equals else f".../{Path(value).name}"
-            value = Path(value).name if not equals else value
+            name = Path(value).name
+            value = f".../{name}" if equals else name
         shown.append(f"{key}{equals}{value}")
     return "python " + shlex.join(shown)
 
 
 def _rounded(row: Row) -> Row:
-    """Five digits say all that these figures can."""
-    return {
-        key: float(f"{value:.5g}") if isinstance(value, float) else value
-        for key, value in row.items()
-    }
+    return {key: _rounded_value(value) for key, value in row.items()}
+
+
+def _rounded_value(value: object) -> object:
+    """Five digits say all that these figures can; JSON knows no NaN."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
 def _commit() -> str:
+    """Of this package, whatever repository the command runs in."""
     git = ["git", "rev-parse", "--short", "HEAD"]
+    package = Path(__file__).parent
     try:
-        done = subprocess.run(git, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            git, cwd=package, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()

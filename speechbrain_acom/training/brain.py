@@ -19,9 +19,12 @@ from tqdm import tqdm
 
 from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.dataio import ReadableBatch, SkipRecord
+from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.lengths import frame_counts, frame_mask
 from speechbrain_acom.metrics.codebook_use import CodebookUse
+from speechbrain_acom.processes import sum_over_processes
 from speechbrain_acom.splits import Split, SplitResult
+from speechbrain_acom.training.checkpoints import same_model
 from speechbrain_acom.training.stage import RunningMeans
 
 logger = get_logger(__name__)
@@ -127,14 +130,16 @@ class AcomBrain(sb.Brain):
 
     def fit_batch(self, batch: ReadableBatch) -> Tensor:
         """Fit one batch; files that cannot be read are left out."""
-        if self._is_empty(batch) or len(batch) < self.SMALLEST_BATCH:
-            return torch.zeros(())
+        too_few = self._is_empty(batch) or len(batch) < self.SMALLEST_BATCH
+        # Processes exchange gradients at every step: all take it, or none.
+        if sum_over_processes(torch.tensor(float(too_few))) > 0:
+            return torch.tensor(torch.nan)  # no part of the mean loss
         return super().fit_batch(batch)
 
     def evaluate_batch(self, batch: ReadableBatch, stage: sb.Stage) -> Tensor:
         """Evaluate one batch; files that cannot be read are left out."""
         if self._is_empty(batch):
-            return torch.zeros(())
+            return torch.tensor(torch.nan)
         return super().evaluate_batch(batch, stage)
 
     def _is_empty(self, batch: ReadableBatch) -> bool:
@@ -153,7 +158,15 @@ class AcomBrain(sb.Brain):
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
     ) -> None:
         """Log, warn of collapsed codebooks and keep the best checkpoint."""
-        stats = {"loss": stage_loss, **self.means.values()}
+        means = self.means.values()
+        # Without files left out there is nothing wrong: a training that was
+        # killed at the end of an epoch goes on with the last of it.
+        if not means and len(self.skipped):
+            raise DataError(
+                f"{stage.name.lower()} data: found no batch with enough "
+                f"readable files, {len(self.skipped)} were left out"
+            )
+        stats = {"loss": stage_loss, **means}
         stats |= self._codebook_stats(stage)
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
@@ -221,20 +234,23 @@ class AcomBrain(sb.Brain):
         valid_loader_kwargs : dict | None
             The same for the validation set.
         """
+        fresh = not self.checkpointer.find_checkpoints(max_num_checkpoints=1)
         if self.test_only:
+            if fresh:
+                raise ConfigurationError(
+                    "--test_only",
+                    "no checkpoint",
+                    f"one in {self.checkpointer.checkpoints_dir}: train first",
+                )
             return
         train_kwargs = dict(train_loader_kwargs or {})
-        fresh = not self.checkpointer.find_checkpoints(max_num_checkpoints=1)
+        loader = self.make_dataloader(train_set, sb.Stage.TRAIN, **train_kwargs)
+        self._check_batches(loader)
         if fresh and not self.bottleneck.quantizer.lossless:
             self._initialize(train_set, dict(train_kwargs))
-        loader = self.make_dataloader(train_set, sb.Stage.TRAIN, **train_kwargs)
-        scheduler = self.hparams.lr_scheduler
-        if isinstance(scheduler, LinearWarmupScheduler):
-            # Only the data says how many steps there are to the end.
-            steps = len(loader) * epoch_counter.limit
-            scheduler.num_training_steps = (
-                steps // self.grad_accumulation_factor
-            )
+        # Only the data says how many steps there are to the end.
+        steps_per_epoch = len(loader) // self.grad_accumulation_factor
+        self.training_steps = steps_per_epoch * epoch_counter.limit
         super().fit(
             epoch_counter,
             loader,
@@ -243,11 +259,32 @@ class AcomBrain(sb.Brain):
             valid_loader_kwargs=dict(valid_loader_kwargs or {}),
         )
 
+    def _check_batches(self, loader: Any) -> None:
+        size = loader.batch_size
+        if size and size < self.SMALLEST_BATCH:
+            raise ConfigurationError(
+                "batch_size", size, f"{self.SMALLEST_BATCH} or more"
+            )
+        if len(loader) == 0:
+            raise ConfigurationError(
+                "batch_size",
+                size,
+                f"at most the {len(loader.dataset)} training examples",
+            )
+
+    def on_fit_start(self) -> None:
+        """Resume from a checkpoint, if there is one."""
+        with same_model(self.checkpointer.checkpoints_dir):
+            super().on_fit_start()
+        scheduler = self.hparams.lr_scheduler
+        if isinstance(scheduler, LinearWarmupScheduler):
+            # After resuming: the checkpoint may be of a shorter training.
+            scheduler.num_training_steps = self.training_steps
+
     def _initialize(self, train_set: Any, loader_kwargs: dict) -> None:
         """Give the quantizer frames of the training set to start from.
 
-        Every process does so with its own share of the data; the weights of
-        the first are sent to the others when the modules are wrapped.
+        In a distributed training every process reads the same frames.
         """
         frames, count = [], 0
         for values in self._merged_frames(train_set, loader_kwargs):
@@ -255,14 +292,19 @@ class AcomBrain(sb.Brain):
             count += len(values)
             if count >= INITIALIZATION_FRAMES:
                 break
+        if not frames:
+            raise DataError(
+                "training set: found no readable file, expected audio to "
+                "start the quantizer from"
+            )
         self.bottleneck.initialize(torch.cat(frames))
 
     @torch.no_grad()
     def _merged_frames(self, dataset: Any, kwargs: dict) -> Iterator[Tensor]:
         """Real frames (frame, channel) that the quantizer would see."""
-        self.split.eval()
+        self.modules.eval()
         # A normalizer without statistics learns them from the same batches.
-        self.modules.normalize.train()
+        self.modules.normalize.train(self.modules.normalize.count == 0)
         for batch in self._loader(dataset, kwargs, "starting codebooks"):
             features, lengths = self.features(batch, epoch=0)
             cut = self.split.device(features, lengths)
@@ -303,14 +345,11 @@ class AcomBrain(sb.Brain):
             if not self._is_empty(batch):
                 yield batch
 
-    def on_fit_batch_end(
-        self,
-        batch: ReadableBatch,
-        outputs: Any,
-        loss: Tensor,
-        should_step: bool,
+    def on_fit_batch_start(
+        self, batch: ReadableBatch, should_step: bool
     ) -> None:
         """Move the learning rate along its schedule."""
+        # Before the step: the optimizer was made with the peak rate.
         if should_step:
             self.hparams.lr_scheduler(self.optimizer)
 
@@ -318,11 +357,14 @@ class AcomBrain(sb.Brain):
         self, max_key: str | None = None, min_key: str | None = None
     ) -> None:
         """Load the best checkpoint, or the mean of the best few."""
-        super().on_evaluate_start(max_key=max_key, min_key=min_key)
-        if self.hparams.avg_checkpoints > 1:
-            checkpoints = self.checkpointer.find_checkpoints(
-                max_key=max_key, min_key=min_key
-            )
+        with same_model(self.checkpointer.checkpoints_dir):
+            super().on_evaluate_start(max_key=max_key, min_key=min_key)
+        checkpoints = self.checkpointer.find_checkpoints(
+            max_key=max_key,
+            min_key=min_key,
+            max_num_checkpoints=self.hparams.avg_checkpoints,
+        )
+        if len(checkpoints) > 1:
             state = sb.utils.checkpoints.average_checkpoints(
                 checkpoints, recoverable_name="split"
             )

@@ -1,11 +1,69 @@
 """Classification of sounds."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import Tensor
 
+from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.splits import SplitResult
 from speechbrain_acom.training.brain import AcomBrain
+
+
+def check_labels(
+    label_encoder: CategoricalEncoder,
+    num_classes: int,
+    datasets: Mapping[str, DynamicItemDataset],
+) -> None:
+    """Raise unless every clip's class has a place in the head's output.
+
+    Arguments
+    ---------
+    label_encoder : CategoricalEncoder
+        The classes that are known.
+    num_classes : int
+        Outputs of the classifier's head.
+    datasets : Mapping[str, DynamicItemDataset]
+        Data sets by name, whose column ``class_name`` is checked.
+
+    Raises
+    ------
+    ConfigurationError
+        If more classes are known than the head has outputs.
+    DataError
+        If a clip is of a class that is not known.
+
+    Example
+    -------
+    >>> encoder = CategoricalEncoder()
+    >>> encoder.update_from_iterable(["dog", "siren"])
+    >>> check_labels(encoder, 1, {})
+    Traceback (most recent call last):
+    ...
+    speechbrain_acom.errors.ConfigurationError: num_classes: found 1, expected 2 or more: dog, siren
+    """
+    known = label_encoder.lab2ind
+    if len(known) > num_classes:
+        raise ConfigurationError(
+            "num_classes",
+            num_classes,
+            f"{len(known)} or more: {_listed(known)}",
+        )
+    for name, dataset in datasets.items():
+        for key, clip in dataset.data.items():
+            if clip["class_name"] not in known:
+                raise DataError(
+                    f"{name} data, {key}: found class {clip['class_name']}, "
+                    f"expected one of {_listed(known)}"
+                )
+    # A head may have outputs to spare.
+    label_encoder.ignore_len()
+
+
+def _listed(labels: Mapping[str, int]) -> str:
+    return ", ".join(map(str, labels))
 
 
 class ClassificationBrain(AcomBrain):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from speechbrain_acom.splits import SplitResult
 from speechbrain_acom.training.brain import AcomBrain
+from speechbrain_acom.vocabulary import tokens_to_text
 
 
 class CTCBrain(AcomBrain):
@@ -46,9 +47,11 @@ class CTCBrain(AcomBrain):
         tokens = sb.decoders.ctc_greedy_decode(
             result.output, result.lengths, self.hparams.blank_index
         )
-        decode = self.hparams.tokenizer.decode_ids
-        predicted = [decode(sequence).split(" ") for sequence in tokens]
-        target = [words.split(" ") for words in batch.words]
+        predicted = [
+            tokens_to_text(self.hparams.tokenizer, sequence).split()
+            for sequence in tokens
+        ]
+        target = [words.split() for words in batch.words]
         self.words.append(batch.id, predicted, target)
         self.characters.append(batch.id, predicted, target)
 

@@ -1,7 +1,6 @@
 import hashlib
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -178,24 +177,6 @@ def test_finished_corpus_is_left_alone(folder):
     assert not made.newly_made and made.clips == len(transcripts(folder))
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert before == after
-
-
-@needs_espeak
-def test_every_variant_speaks_the_same_in_two_fresh_processes():
-    """The library seeds its noise from the clock, in whole seconds."""
-    voices = [Voice(f"en+{v}") for v in (*TRAIN_VARIANTS, *DEV_VARIANTS)]
-    voices += [Voice(speaker.voice) for speaker in speakers("test")]
-    first = [said_by(voice) for voice in voices]
-    time.sleep(1.1)
-    for voice, samples in zip(voices, first, strict=True):
-        assert np.array_equal(samples, said_by(voice)), voice.name
-        assert 0.1 < np.max(np.abs(samples)) < 0.999, voice.name
-
-
-def said_by(voice):
-    with EspeakProcess(voice) as espeak:
-        espeak.say("zero one")
-        return espeak.say("turn the light off")
 
 
 @needs_espeak

@@ -31,13 +31,6 @@ def test_search_in_chunks_agrees_with_search_at_once(monkeypatch):
     assert torch.equal(nearest_entries(frames, entries), expected)
 
 
-@pytest.mark.parametrize("frames", [1, 7, 64, 333])
-def test_of_equal_entries_the_first_wins(frames):
-    entries = torch.randn(50, 24).repeat(7, 1)
-    found = nearest_entries(torch.randn(frames, 24), entries)
-    assert (found < 50).all()
-
-
 def test_search_of_no_frames():
     assert nearest_entries(torch.zeros(0, 5), torch.zeros(3, 5)).shape == (0,)
 

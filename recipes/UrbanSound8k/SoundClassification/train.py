@@ -27,6 +27,8 @@ from speechbrain_acom.inference import AcomClassifier
 from speechbrain_acom.metrics.scores import class_accuracy
 from speechbrain_acom.studies.recipe import Task, finish
 from speechbrain_acom.training import ClassificationBrain
+from speechbrain_acom.training.classification import check_labels
+from speechbrain_acom.training.pretrained import load_pretrained
 
 
 def dataio_prepare(hparams, name):
@@ -69,14 +71,17 @@ def main():
             "skip_prep": hparams["skip_prep"],
         },
     )
-    train_data = dataio_prepare(hparams, "train")
+    data = {
+        name: dataio_prepare(hparams, name)
+        for name in ("train", "valid", "test")
+    }
     if hparams["pretrained_path"]:
-        hparams["pretrainer"].collect_files(hparams["pretrained_path"])
-        hparams["pretrainer"].load_collected()
+        load_pretrained(hparams["pretrainer"], hparams["pretrained_path"])
     else:
         hparams["label_encoder"].update_from_iterable(
-            sorted({row["class_name"] for row in train_data.data.values()})
+            sorted({row["class_name"] for row in data["train"].data.values()})
         )
+    check_labels(hparams["label_encoder"], hparams["num_classes"], data)
 
     brain = ClassificationBrain(
         modules=hparams["modules"],
@@ -87,16 +92,15 @@ def main():
     )
     brain.fit(
         hparams["epoch_counter"],
-        train_data,
-        dataio_prepare(hparams, "valid"),
+        data["train"],
+        data["valid"],
         train_loader_kwargs=hparams["train_loader_kwargs"],
         valid_loader_kwargs=hparams["valid_loader_kwargs"],
     )
-    test_data = {"test": dataio_prepare(hparams, "test")}
     task = Task(
         AcomClassifier, hparams["label_encoder"], "class_name", class_accuracy
     )
-    finish(brain, hparams, task, train_data, test_data)
+    finish(brain, hparams, task, data["train"], {"test": data["test"]})
 
 
 if __name__ == "__main__":

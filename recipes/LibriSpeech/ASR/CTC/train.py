@@ -18,6 +18,7 @@ import sys
 
 import speechbrain as sb
 import torch
+from speechbrain.dataio.sampler import DynamicBatchSampler
 from speechbrain.tokenizers.SentencePiece import SentencePiece
 from speechbrain.utils.distributed import run_on_main
 
@@ -28,6 +29,7 @@ from speechbrain_acom.inference import AcomASR
 from speechbrain_acom.metrics.scores import word_errors
 from speechbrain_acom.studies.recipe import Task, finish
 from speechbrain_acom.training import CTCBrain
+from speechbrain_acom.training.pretrained import load_pretrained
 
 
 def train_tokenizer(hparams):
@@ -63,6 +65,22 @@ def dataio_prepare(hparams, name):
     return dataset
 
 
+def train_batches(hparams, train_data):
+    """Keyword arguments of the training loader: batches of like lengths."""
+    durations = [float(row["duration"]) for row in train_data.data.values()]
+    sampler = DynamicBatchSampler(
+        train_data,
+        hparams["batch_seconds"],
+        num_buckets=hparams["num_buckets"],
+        lengths_list=durations,
+        shuffle=True,
+        batch_ordering="random",
+        max_batch_ex=hparams["batch_size"],
+        seed=hparams["seed"],
+    )
+    return {**hparams["train_loader_kwargs"], "batch_sampler": sampler}
+
+
 def main():
     """Prepare, train, test."""
     hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
@@ -85,8 +103,7 @@ def main():
         },
     )
     if hparams["pretrained_path"]:
-        hparams["pretrainer"].collect_files(hparams["pretrained_path"])
-        hparams["pretrainer"].load_collected()
+        load_pretrained(hparams["pretrainer"], hparams["pretrained_path"])
     else:
         train_tokenizer(hparams)
 
@@ -102,7 +119,7 @@ def main():
         hparams["epoch_counter"],
         train_data,
         dataio_prepare(hparams, hparams["dev_splits"][0]),
-        train_loader_kwargs=hparams["train_loader_kwargs"],
+        train_loader_kwargs=train_batches(hparams, train_data),
         valid_loader_kwargs=hparams["valid_loader_kwargs"],
     )
     test_data = {

@@ -1,0 +1,38 @@
+# Everything that a fresh clone needs. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install demo test lint unit results clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+install: $(INSTALLED)  ## make a virtual environment and install the package
+
+$(INSTALLED): setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e ".[all]"
+	touch $@
+
+demo: install  ## train, quantize, code and decode on a machine-made corpus
+	$(BIN)/python -m speechbrain_acom.studies.demo --folder demo
+
+test: lint unit  ## set up from nothing, then lint, doctests and all tests
+
+lint: install  ## check format and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+unit: install  ## doctests, unit tests, recipe tests, a small end-to-end run
+	$(BIN)/python -m pytest
+
+results: install  ## make tables and pictures from results/*.json again
+	$(BIN)/python -m speechbrain_acom.studies.picture results/demo.json results/demo.png
+	$(BIN)/python -m speechbrain_acom.studies.tables README.md $(wildcard recipes/*/*/README.md recipes/*/*/*/README.md)
+
+clean:  ## remove the demonstration's corpora, models and messages
+	rm -rf demo

@@ -1,0 +1,150 @@
+"""The folder of an exported coded model: its files, and a check of them.
+
+SpeechBrain fetches a model's files one by one and fails in the middle, each
+kind of file in its own way. The check reads one YAML file, which has the
+checksum of every other, and says in one line which file is missing, damaged
+or of another model, before anything is built.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import ruamel.yaml
+
+from speechbrain_acom.errors import ConfigurationError
+
+# What from_hparams reads for both halves, or for one.
+HPARAMS_FILES = {
+    "both": "hyperparams.yaml",
+    "device": "device.yaml",
+    "cloud": "cloud.yaml",
+}
+
+
+def hparams_file(half: str) -> str:
+    """Name of the YAML file that loads a half.
+
+    Arguments
+    ---------
+    half : str
+        "both", "device" or "cloud".
+
+    Returns
+    -------
+    str
+        The file's name.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``half`` is none of these.
+
+    Example
+    -------
+    >>> hparams_file("device")
+    'device.yaml'
+    """
+    if half not in HPARAMS_FILES:
+        raise ConfigurationError("half", half, "both, device or cloud")
+    return HPARAMS_FILES[half]
+
+
+def file_checksum(path: str | Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal.
+
+    Arguments
+    ---------
+    path : str | Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 digits.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "empty.ckpt"
+    >>> _ = path.write_bytes(b"")
+    >>> file_checksum(path)[:8]
+    'e3b0c442'
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def checked_files(folder: str | Path, half: str) -> list[str]:
+    """Names of the files that a half is made of, all whole.
+
+    Arguments
+    ---------
+    folder : str | Path
+        An exported coded model, or a copy of one half of it.
+    half : str
+        "both", "device" or "cloud".
+
+    Returns
+    -------
+    list[str]
+        The YAML file and the files that it loads.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder is no such model, or a file is missing, damaged or of
+        another model; the message has the first one.
+    """
+    checksums = _read_yaml(folder, half)["checksums"]
+    for name, checksum in checksums.items():
+        path = Path(folder, name)
+        if not path.is_file():
+            raise ConfigurationError(
+                "model folder", str(folder), f"a folder that also holds {name}"
+            )
+        if file_checksum(path) != checksum:
+            raise ConfigurationError(
+                str(path),
+                f"{path.stat().st_size} bytes of other content",
+                "the file that was exported with this model: copy it again",
+            )
+    return [hparams_file(half), *checksums]
+
+
+def interface_name(folder: str | Path, half: str) -> str:
+    """Name of the interface class that a model was exported for.
+
+    Arguments, errors: as :func:`checked_files`, but only the YAML file is read.
+
+    Returns
+    -------
+    str
+        For example "AcomASR".
+    """
+    return _read_yaml(folder, half)["interface"]
+
+
+def _read_yaml(folder: str | Path, half: str) -> dict[str, Any]:
+    """The YAML file of a half, its objects not built."""
+    path = Path(folder, hparams_file(half))
+    if not path.is_file():
+        raise ConfigurationError(
+            "model folder",
+            str(folder),
+            f"the folder of an exported model, which holds {path.name}",
+        )
+    try:
+        content = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    except (ruamel.yaml.error.YAMLError, UnicodeDecodeError):
+        content = None
+    # A run's output folder has a hyperparams.yaml too, without these.
+    if not isinstance(content, dict) or "checksums" not in content:
+        raise ConfigurationError(
+            "model folder",
+            str(folder),
+            f"the folder export of a run: this {path.name} is of another kind",
+        )
+    return content

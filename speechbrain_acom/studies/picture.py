@@ -1,0 +1,144 @@
+"""The rate–accuracy picture of a results file."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from speechbrain_acom.errors import AcomError, DataError
+from speechbrain_acom.studies.results import Row, read_rows
+from speechbrain_acom.studies.tables import heading
+
+# The audio itself as 16-bit samples at 16 kHz: what a continuous model needs
+# to be sent where there is no cut.
+PCM_BPS = 256_000.0
+
+NEEDED = (
+    "model",
+    "metric",
+    "tuning",
+    "continuous",
+    "coded",
+    "nominal_bps",
+    "cross_entropy_bps",
+    "message_bps",
+)
+
+
+def draw(results: str | Path, picture: str | Path) -> Path:
+    """Draw task metric over rate, a panel a metric, and write a PNG.
+
+    Arguments
+    ---------
+    results : str | Path
+        A results file whose rows have ``model``, ``metric``, ``tuning``,
+        ``continuous``, ``coded`` and the rates.
+    picture : str | Path
+        The PNG to write; its folder is made.
+
+    Returns
+    -------
+    Path
+        The picture.
+
+    Raises
+    ------
+    DataError
+        If the results file is missing, not one, or has no rows to draw.
+    """
+    rows = read_rows(results)
+    _check(rows, results)
+    picture = Path(picture)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    metrics = list(dict.fromkeys(str(row["metric"]) for row in rows))
+    # Without pyplot, whose choice of a display is the caller's.
+    figure = Figure(figsize=(5.5 * len(metrics), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(metrics), squeeze=False)
+    for axes, metric in zip(panels[0], metrics, strict=True):
+        _panel(axes, [row for row in rows if row["metric"] == metric], metric)
+    figure.savefig(picture, dpi=120)
+    return picture
+
+
+def _check(rows: list[Row], results: str | Path) -> None:
+    """Complain about rows that cannot be drawn."""
+    if not rows:
+        raise DataError(f"{results}: found no rows, expected at least one")
+    for number, row in enumerate(rows):
+        missing = [key for key in NEEDED if row.get(key) is None]
+        if missing:
+            raise DataError(
+                f"{results}: found no {missing[0]} in row {number}, expected "
+                "a row that has it, as those of the demonstration do"
+            )
+
+
+def _panel(axes: Axes, rows: list[Row], metric: str) -> None:
+    models = list(dict.fromkeys(str(row["model"]) for row in rows))
+    for number, model in enumerate(models):
+        color = f"C{number}"
+        points = [row for row in rows if row["model"] == model]
+        continuous = float(points[0]["continuous"])
+        axes.axhline(continuous, color=color, linestyle=":", linewidth=1)
+        axes.plot(PCM_BPS, continuous, "s", color=color, fillstyle="none")
+        for row in points:
+            _point(axes, row, color)
+    axes.set_xscale("log")
+    axes.set_xlabel("bit/s (dot: whole messages; bar: ideal to nominal)")
+    axes.set_ylabel(heading(metric))
+    axes.margins(y=0.15)
+    axes.grid(alpha=0.3)
+    handles, labels = axes.get_legend_handles_labels()
+    square = axes.plot([], [], "s", color="gray", fillstyle="none")[0]
+    axes.legend(
+        [*handles, square],
+        [*labels, "continuous, from 16-bit audio"],
+        fontsize=8,
+    )
+
+
+def _point(axes: Axes, row: Row, color: str) -> None:
+    coded = float(row["coded"])
+    low = min(float(row["cross_entropy_bps"]), float(row["nominal_bps"]))
+    high = max(float(row["cross_entropy_bps"]), float(row["nominal_bps"]))
+    axes.plot([low, high], [coded, coded], color=color, linewidth=3, alpha=0.4)
+    tuned = row["tuning"] != "none"
+    axes.plot(
+        float(row["message_bps"]),
+        coded,
+        "o" if tuned else "x",
+        color=color,
+        label=f"{row['model']}, {'tuned' if tuned else 'not tuned'}",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw a results file into a PNG.
+
+    Arguments
+    ---------
+    arguments : Sequence[str] | None
+        Paths of both files; None: those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 if it cannot be drawn.
+    """
+    parser = argparse.ArgumentParser(description=main.__doc__.split("\n")[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("picture", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        draw(options.results, options.picture)
+    except (AcomError, OSError) as error:
+        print(f"picture: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Tiny untrained models, exported as a recipe exports a trained one."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+import torch
+
+from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.hparams import load_hparams, save_hparams
+from speechbrain_acom.inference import AcomASR, AcomClassifier, AcomInterface
+from speechbrain_acom.inference.export import export_coded
+from speechbrain_acom.splits import Split
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+RATE = 16000
+WORDS = ["YES NO", "TURN ON THE LIGHT", "SET THE ALARM AT FOUR"]
+LABELS = ["dog_bark", "drilling", "siren"]
+CUT = {
+    "num_codebooks": 2,
+    "codebook_size": 16,
+    "codebook_dim": 4,
+    "merge": 2,
+    "n_mels": 16,
+}
+
+
+@dataclass
+class Exported:
+    """An exported model and what it was made from."""
+
+    folder: Path
+    interface: type[AcomInterface]
+    split: Split
+    normalize: torch.nn.Module
+    prior: StaticPrior
+    vocabulary: object
+    hyperparams_file: Path
+
+    def export(self, folder, **changes):
+        """Export it once more, with some parts exchanged."""
+        parts = {
+            "hyperparams_file": self.hyperparams_file,
+            "split": self.split,
+            "normalize": self.normalize,
+            "prior": self.prior,
+            "vocabulary": self.vocabulary,
+            "interface": self.interface,
+        }
+        return export_coded(folder, **(parts | changes))
+
+
+def random_prior(seed=0):
+    """Fitted on random codes, some likelier than others."""
+    generator = np.random.default_rng(seed)
+    codes = generator.integers(0, 16, (2, 300, 2)).min(axis=0)
+    return StaticPrior.fit([codes], (16, 16))
+
+
+def character_tokenizer():
+    trained = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(WORDS),
+        model_writer=trained,
+        model_type="char",
+        vocab_size=31,
+        hard_vocab_limit=False,
+        bos_id=1,
+        eos_id=2,
+        minloglevel=2,
+    )
+    tokenizer = sentencepiece.SentencePieceProcessor()
+    tokenizer.load_from_serialized_proto(trained.getvalue())
+    return tokenizer
+
+
+def tiny_recogniser(folder):
+    """AcomASR of the LibriSpeech recipe's YAML, 32 channels."""
+    model = {
+        "d_model": 32,
+        "d_ffn": 32,
+        "nhead": 2,
+        "num_encoder_layers": 2,
+        "split_layer": 1,
+        "front_end_channels": 4,
+    }
+    tokenizer = character_tokenizer()
+    model["output_neurons"] = tokenizer.get_piece_size()
+    yaml = RECIPES / "LibriSpeech/ASR/CTC/hparams/mini_rvq.yaml"
+    return _built(folder, yaml, model, AcomASR, tokenizer)
+
+
+def tiny_classifier(folder):
+    """AcomClassifier of the UrbanSound8K recipe's YAML, 16 channels."""
+    model = {
+        "channels": 16,
+        "aggregation_channels": 24,
+        "attention_channels": 8,
+        "embedding_size": 8,
+        "num_classes": len(LABELS),
+    }
+    yaml = RECIPES / "UrbanSound8k/SoundClassification/hparams"
+    yaml = yaml / "mini_ecapa_rvq.yaml"
+    return _built(folder, yaml, model, AcomClassifier, None)
+
+
+def _built(folder, yaml, model, interface, vocabulary):
+    run = folder / "run"
+    run.mkdir(parents=True)
+    overrides = {
+        "data_folder": str(folder / "corpus"),
+        "pretrained_path": str(folder / "pretrained"),
+        "output_folder": str(run),
+        **CUT,
+        **model,
+    }
+    hparams = load_hparams(yaml, overrides)
+    save_hparams(yaml, overrides, run)
+    if vocabulary is None:
+        vocabulary = hparams[interface.VOCABULARY]
+        vocabulary.update_from_iterable(LABELS)
+    split = hparams["split"].eval()
+    _start_from_noise(split, hparams)
+    exported = Exported(
+        folder / "export",
+        interface,
+        split,
+        hparams["normalize"],
+        random_prior(),
+        vocabulary,
+        run / "hyperparams.yaml",
+    )
+    exported.export(exported.folder)
+    return exported
+
+
+@torch.no_grad()
+def _start_from_noise(split, hparams):
+    """Give an untrained model codes and answers that differ."""
+    generator = torch.Generator().manual_seed(0)
+    loudness = torch.logspace(-3, 0, 8).unsqueeze(1)
+    signals = torch.randn(8, RATE, generator=generator) * loudness
+    lengths = torch.ones(8)
+    features = hparams["compute_features"](signals)
+    features = hparams["normalize"].train()(features, lengths, epoch=0)
+    hparams["normalize"].eval()
+    cut = split.device(features, lengths)
+    merged, _ = split.bottleneck.merged(cut.values, cut.lengths)
+    split.bottleneck.initialize(merged.flatten(0, 1))
+    # Without its mean an untrained head gives more than one answer.
+    last = hparams["split"].cloud_half
+    if "ctc_lin" in hparams:
+        outputs = split(features, lengths).output
+        last.head.w.bias.sub_(outputs.mean((0, 1)))
+    else:
+        embeddings = hparams["embedding_model"](features, lengths)
+        last.pooling.fc.conv.bias.sub_(embeddings.mean((0, 1)))
