@@ -190,6 +190,7 @@ class RateBrain(EnergyBrain):
 
 
 def rates(folder, epochs, **run_opts):
+    """Learning rates of the steps of a training with 4 batches an epoch."""
     brain = brain_in(folder, kind=RateBrain, epochs=epochs, run_opts=run_opts)
     brain.rates = []
     fit(brain, dataset_of([5] * 8))
@@ -204,4 +205,5 @@ class WorseAndWorse(EnergyBrain):
 
 
 def head_of(checkpoint):
+    """Weights of the head that a checkpoint holds."""
     return torch.load(checkpoint.paramfiles["split"])["cloud_half.head.weight"]

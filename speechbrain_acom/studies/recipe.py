@@ -64,6 +64,7 @@ class Task:
 
 def finish(
     brain: AcomBrain,
+    hparams_file: str,
     hparams: dict,
     task: Task,
     train_data: AudioDataset,
@@ -75,6 +76,8 @@ def finish(
     ---------
     brain : AcomBrain
         After ``fit``.
+    hparams_file : str
+        The YAML that the run was started with; its name goes into the rows.
     hparams : dict
         The recipe's hyperparameters.
     task : Task
@@ -91,7 +94,8 @@ def finish(
             min_key=brain.metric_name(),
             test_loader_kwargs=dict(hparams["test_loader_kwargs"]),
         )
-        row = _model_columns(brain, hparams, name)
+        row = {"hparams": Path(hparams_file).stem, "test_set": name}
+        row |= _model_columns(brain, hparams)
         left_out = dataset.data.keys() & brain.skipped.reasons.keys()
         rows.append({**row, "skipped_files": len(left_out), **brain.scores()})
     if not _alone():
@@ -166,14 +170,13 @@ def _coded_test(
     )
 
 
-def _model_columns(brain: AcomBrain, hparams: dict, test_set: str) -> Row:
+def _model_columns(brain: AcomBrain, hparams: dict) -> Row:
     cardinalities = brain.bottleneck.cardinalities
     coded = not brain.bottleneck.quantizer.lossless
     counted = complexity(
         brain.split, hparams["compute_features"], hparams["sample_rate"]
     )
     return {
-        "test_set": test_set,
         "epochs": hparams["number_of_epochs"],
         "quantizer": type(brain.bottleneck.quantizer).__name__,
         "split_layer": hparams["split_layer"],

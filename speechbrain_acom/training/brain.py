@@ -142,6 +142,13 @@ class AcomBrain(sb.Brain):
             return torch.tensor(torch.nan)
         return super().evaluate_batch(batch, stage)
 
+    def update_average(self, loss: Tensor, avg_loss: float) -> float:
+        """Mean loss over the batches of a stage that had one."""
+        # SpeechBrain divides by the number of all batches.
+        if torch.isfinite(loss):
+            self.means.update("loss", loss)
+        return self.means.values().get("loss", avg_loss)
+
     def _is_empty(self, batch: ReadableBatch) -> bool:
         self.skipped.add(batch)
         return len(batch) == 0

@@ -100,7 +100,9 @@ def main():
     task = Task(
         AcomClassifier, hparams["label_encoder"], "class_name", class_accuracy
     )
-    finish(brain, hparams, task, data["train"], {"test": data["test"]})
+    folds = "_".join(map(str, hparams["test_folds"]))
+    test_data = {f"fold_{folds}": data["test"]}
+    finish(brain, hparams_file, hparams, task, data["train"], test_data)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def main():
         name: dataio_prepare(hparams, name) for name in hparams["test_splits"]
     }
     task = Task(AcomASR, hparams["tokenizer"], "wrd", word_errors)
-    finish(brain, hparams, task, train_data, test_data)
+    finish(brain, hparams_file, hparams, task, train_data, test_data)
 
 
 if __name__ == "__main__":
