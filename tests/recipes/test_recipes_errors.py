@@ -62,7 +62,11 @@ MISTAKES = {
 def renamed(tmp_path_factory, speech):
     """A continuous export in which one weight has another name."""
     folder = tmp_path_factory.mktemp("renamed")
-    overrides = {**TINY_ASR, "data_folder": str(speech)}
+    overrides = {
+        **TINY_ASR,
+        "data_folder": str(speech),
+        "output_folder": str(folder / "run"),
+    }
     parts = load_hparams(ASR / "hparams" / "mini.yaml", overrides)
     state = parts["model"].state_dict()
     state["2.w.offset"] = state.pop("2.w.bias")

@@ -22,6 +22,12 @@ def overrides_of(path):
     return {key: PLACEHOLDERS[key] for key in keys}
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    # A checkpointer makes its folder as soon as it is built.
+    monkeypatch.chdir(tmp_path)
+
+
 def built(path):
     # Full-size models take neither memory nor time on this device.
     with torch.device("meta"):
