@@ -26,7 +26,7 @@ CORE = [
 ]
 # GPL libraries and voices: only the machine-made speech corpus needs them.
 CORPUS = ["espeakng-loader>=0.2.4,<0.3"]
-TEST = ["pytest>=7.4", "hypothesis>=6.80", "ruff>=0.12,<0.16"]
+TEST = ["pytest>=7.4", "hypothesis>=6.80", "ruff>=0.17,<0.18"]
 
 setup(
     name="speechbrain_acom",
