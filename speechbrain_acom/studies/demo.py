@@ -6,6 +6,7 @@ another process answer. It runs the recipes as a user would.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -275,8 +276,9 @@ def _run(options: argparse.Namespace) -> None:
     print(f"models: {demo.folder}/*_rvq/export; try one:")
     example = next((demo.folder / "speech" / "test-synthetic").rglob("*.flac"))
     model_folder = demo.folder / "mini_rvq" / "export"
-    print(f"  acom encode {example} -o out.acom --model {model_folder}")
-    print(f"  acom decode out.acom --model {model_folder}")
+    acom = os.path.relpath(Path(sys.executable).with_name("acom"))
+    print(f"  {acom} encode {example} -o out.acom --model {model_folder}")
+    print(f"  {acom} decode out.acom --model {model_folder}")
 
 
 def _announce(text: str) -> None:
