@@ -22,7 +22,8 @@ from recipe_runs import (
 from speechbrain_acom.inference import AcomASR, AcomClassifier
 
 MODEL = {
-    *("test_set", "epochs", "quantizer", "split_layer", "merge", "beta"),
+    *("hparams", "test_set", "epochs", "quantizer"),
+    *("split_layer", "merge", "beta"),
     *("num_codebooks", "codebook_size", "skipped_files"),
     *("device_gmac_per_s", "quantizer_gmac_per_s", "cloud_gmac_per_s"),
     *("total_gmac_per_s", "device_parameters", "cloud_parameters"),
