@@ -27,6 +27,7 @@ from speechbrain_acom.inference.export import (
     export_continuous,
 )
 from speechbrain_acom.metrics.complexity import complexity
+from speechbrain_acom.storage import writing_into
 from speechbrain_acom.studies.coded_test import (
     CodedTest,
     TestItem,
@@ -100,17 +101,9 @@ def finish(
         rows.append({**row, "skipped_files": len(left_out), **brain.scores()})
     if not _alone():
         return
-    folder = Path(hparams["output_folder"])
-    if brain.bottleneck.quantizer.lossless:
-        export_continuous(
-            folder / "export",
-            hparams["model"],
-            hparams["normalize"],
-            task.vocabulary,
-            task.interface,
-        )
-    else:
+    with writing_into(hparams["output_folder"]):
         _export(brain, hparams, task, train_data)
+    if not brain.bottleneck.quantizer.lossless:
         for row, (name, dataset) in zip(rows, test_data.items(), strict=True):
             tested = _coded_test(hparams, task, name, dataset)
             row |= _coded_columns(tested, task, row)
@@ -133,6 +126,16 @@ def _alone() -> bool:
 def _export(
     brain: AcomBrain, hparams: dict, task: Task, train_data: AudioDataset
 ) -> None:
+    folder = Path(hparams["output_folder"])
+    if brain.bottleneck.quantizer.lossless:
+        export_continuous(
+            folder / "export",
+            hparams["model"],
+            hparams["normalize"],
+            task.vocabulary,
+            task.interface,
+        )
+        return
     codes = brain.training_codes(
         train_data, dict(hparams["valid_loader_kwargs"])
     )
@@ -140,7 +143,6 @@ def _export(
         (utterance.numpy() for utterance in codes),
         brain.bottleneck.cardinalities,
     )
-    folder = Path(hparams["output_folder"])
     export_coded(
         folder / "export",
         folder / "hyperparams.yaml",

@@ -8,6 +8,7 @@ from typing import Any
 from speechbrain.utils.checkpoints import METAFNAME, Checkpoint, Checkpointer
 
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.storage import writing_into
 
 UNFINISHED = f"{METAFNAME}.unfinished"
 
@@ -39,8 +40,15 @@ class WholeCheckpointer(Checkpointer):
     """
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> Checkpoint | None:
-        """Save all that is to be recovered; as ``Checkpointer``'s."""
-        saved = super().save_checkpoint(*args, **kwargs)
+        """Save all that is to be recovered; as ``Checkpointer``'s.
+
+        Raises
+        ------
+        DataError
+            If there is no room for it.
+        """
+        with writing_into(self.checkpoints_dir):
+            saved = super().save_checkpoint(*args, **kwargs)
         if saved is not None:  # only the first process has written
             (saved.path / UNFINISHED).rename(saved.path / METAFNAME)
         return saved

@@ -108,5 +108,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except AcomError as error:
+    except (AcomError, OSError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
