@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from speechbrain_acom.corpora import MadeCorpus
 from speechbrain_acom.errors import DataError
 from speechbrain_acom.studies import demo
 from speechbrain_acom.studies.demo import CTC, MODELS, SEED, Demo, main
@@ -67,6 +68,7 @@ def pretended(monkeypatch, recipes):
         path = folder / "test-synthetic" / "a.flac"
         path.parent.mkdir(parents=True)
         path.write_bytes(b"")
+        return MadeCorpus(folder, clips=1, seconds=1800.0, newly_made=True)
 
     monkeypatch.setattr(Demo, "train", train)
     monkeypatch.setattr(demo, "make_speech_corpus", make)
