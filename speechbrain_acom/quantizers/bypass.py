@@ -55,8 +55,14 @@ class Bypass(Quantizer):
         return QuantizerResult(features, self.encode(features, lengths))
 
     @torch.no_grad()
-    def encode(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def encode(
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        num_codebooks: int | None = None,
+    ) -> Tensor:
         """Bytes of the features, int64, shape (batch, time, 4 * channel)."""
+        self.checked_num_codebooks(num_codebooks)
         numbers = features.float().contiguous()
         codes = numbers.view(torch.uint8).long()
         padding = ~frame_mask(lengths, features)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from speechbrain_acom.errors import ConfigurationError
+
 
 @dataclass
 class QuantizerResult:
@@ -100,12 +102,73 @@ class Quantizer(torch.nn.Module, ABC):
         """
 
     @abstractmethod
-    def encode(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Codes, int64, shape (batch, time, K), of features as in forward."""
+    def encode(
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        num_codebooks: int | None = None,
+    ) -> Tensor:
+        """Codes of features as in :meth:`forward`, in either mode.
+
+        Arguments
+        ---------
+        features : Tensor
+            Shape (batch, time, channel).
+        lengths : Tensor | None
+            Relative lengths in [0, 1], shape (batch,). None: no padding.
+        num_codebooks : int | None
+            k, from 1 to K: only the first k codes of every frame, where the
+            quantizer is truncatable. None: all K.
+
+        Returns
+        -------
+        Tensor
+            Codes, int64, shape (batch, time, k); 0 where a frame is padding.
+
+        Raises
+        ------
+        ConfigurationError
+            If the quantizer has no such k.
+        """
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
-        """Features (batch, time, channel) of codes (batch, time, K)."""
+        """Features of codes.
+
+        Arguments
+        ---------
+        codes : Tensor
+            Shape (batch, time, k), where k = K, or 1 <= k <= K where the
+            quantizer is truncatable.
+
+        Returns
+        -------
+        Tensor
+            float32, shape (batch, time, channel).
+        """
+
+    def checked_num_codebooks(self, num_codebooks: int | None) -> int:
+        """K, or the k that was asked for where there is one.
+
+        Raises
+        ------
+        ConfigurationError
+            If k is out of range, or the quantizer is not truncatable.
+        """
+        books = len(self.cardinalities)
+        if num_codebooks is None or num_codebooks == books:
+            return books
+        if not self.truncatable:
+            raise ConfigurationError(
+                "num_codebooks",
+                num_codebooks,
+                f"{books}: {type(self).__name__} cannot be truncated",
+            )
+        if not 1 <= num_codebooks <= books:
+            raise ConfigurationError(
+                "num_codebooks", num_codebooks, f"an integer from 1 to {books}"
+            )
+        return num_codebooks
 
     def initialize(self, frames: Tensor) -> None:
         """Start from data; called once before training.

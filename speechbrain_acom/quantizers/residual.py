@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from speechbrain_acom.errors import ConfigurationError, DataError
-from speechbrain_acom.lengths import frame_mask
 from speechbrain_acom.precision import precise_linear
 from speechbrain_acom.processes import copy_from_first_process
 from speechbrain_acom.quantizers.codebook import Codebook
-from speechbrain_acom.quantizers.contract import Quantizer, QuantizerResult
+from speechbrain_acom.quantizers.frames import FrameQuantizer, QuantizedFrames
 
 UPDATES = ("gradient", "ema")
 # The coder's tables sum to 2**16 and every entry needs at least one part.
@@ -27,7 +26,7 @@ class _Stage:
     entries: Tensor
 
 
-class ResidualVectorQuantizer(Quantizer):
+class ResidualVectorQuantizer(FrameQuantizer):
     """K codebooks of V entries with D dimensions, coarse to fine.
 
     A linear layer projects the features to D dimensions, each codebook codes
@@ -143,50 +142,26 @@ class ResidualVectorQuantizer(Quantizer):
         """True: the first k codes decode to a coarser version."""
         return True
 
-    def forward(
-        self, features: Tensor, lengths: Tensor | None = None
-    ) -> QuantizerResult:
-        """Quantize a padded batch; in training mode also adapt to it.
-
-        Arguments
-        ---------
-        features : Tensor
-            Shape (batch, time, channel), any floating type.
-        lengths : Tensor | None
-            Relative lengths in [0, 1], shape (batch,). None: no padding.
-
-        Returns
-        -------
-        QuantizerResult
-            Features (batch, time, channel), float32; codes (batch, time, K).
-        """
-        mask = frame_mask(lengths, features)
-        frames = features[mask]
+    def quantize_frames(self, frames: Tensor) -> QuantizedFrames:
+        """Quantize frames (frame, channel); in training mode also adapt."""
         projected = self._projected(frames)
         stages = self._stages(projected)
-        codes = _padded(_stage_codes(stages), mask)
-        replaced = torch.zeros((), device=features.device)
+        features = self._straight_through(projected, stages)
+        replaced = torch.zeros((), device=frames.device)
         if self.training:
-            quantized = _padded(self._straight_through(projected, stages), mask)
             replaced += self._adapt(stages)
-        else:
-            # The way of the cloud half, so that both agree to the bit.
-            padding = ~mask.unsqueeze(-1)
-            quantized = self.decode(codes).masked_fill(padding, 0.0)
         statistics = {
-            "distortion": _distortion(frames, quantized[mask]),
+            "distortion": _distortion(frames, features),
             "replaced_entries": replaced,
         }
-        return QuantizerResult(
-            quantized, codes, self._losses(stages), statistics
+        return QuantizedFrames(
+            features, _stage_codes(stages), self._losses(stages), statistics
         )
 
-    @torch.no_grad()
-    def encode(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Codes, int64, shape (batch, time, K); 0 at padded frames."""
-        mask = frame_mask(lengths, features)
-        stages = self._stages(self._projected(features[mask]))
-        return _padded(_stage_codes(stages), mask)
+    def encode_frames(self, frames: Tensor, num_codebooks: int) -> Tensor:
+        """The first codes, int64, (frame, num_codebooks), of every frame."""
+        stages = self._stages(self._projected(frames), num_codebooks)
+        return _stage_codes(stages)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Features of codes, or of the first k < K codes of every frame.
@@ -258,11 +233,13 @@ class ResidualVectorQuantizer(Quantizer):
             return quantized.float()
         return precise_linear(self.output_projection, quantized).float()
 
-    def _stages(self, projected: Tensor) -> list[_Stage]:
+    def _stages(
+        self, projected: Tensor, num_codebooks: int | None = None
+    ) -> list[_Stage]:
         """Walk through the codebooks, coarse to fine."""
         stages = []
         residual = projected
-        for codebook in self.codebooks:
+        for codebook in self.codebooks[:num_codebooks]:
             codes = codebook.search(residual)
             entries = codebook(codes)
             stages.append(_Stage(residual, codes, entries))
@@ -325,13 +302,6 @@ def _check_share(key: str, value: float) -> None:
 def _stage_codes(stages: list[_Stage]) -> Tensor:
     """Codes of all stages, shape (frame, K)."""
     return torch.stack([stage.codes for stage in stages], dim=-1)
-
-
-def _padded(values: Tensor, mask: Tensor) -> Tensor:
-    """Real frames (frame, size) put back into a batch, zero elsewhere."""
-    batch = values.new_zeros((*mask.shape, values.shape[-1]))
-    batch[mask] = values
-    return batch
 
 
 def _mean_square(differences: list[Tensor]) -> Tensor:

@@ -1,6 +1,7 @@
 """What every quantizer promises, asked of each of them."""
 
-from functools import partial
+import importlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,24 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechbrain_acom.lengths import frame_mask, relative_lengths
-from speechbrain_acom.quantizers import Bypass, ResidualVectorQuantizer
 
 CHANNELS = 6
-_residual = partial(
-    ResidualVectorQuantizer,
-    codebook_size=16,
-    codebook_dim=4,
-    kmeans_iterations=5,
-)
+# Every lobes_*.py beside this file has lobes by name, each called with
+# channels=6.
 QUANTIZERS = {
-    "bypass": Bypass,
-    "one_codebook": _residual,
-    "three_codebooks": partial(_residual, num_codebooks=3),
-    "moving_average": partial(
-        _residual, num_codebooks=2, codebook_update="ema"
-    ),
-    "no_projection": partial(_residual, num_codebooks=2, codebook_dim=None),
-    "one_entry": partial(_residual, codebook_size=1),
+    name: lobe
+    for path in sorted(Path(__file__).parent.glob("lobes_*.py"))
+    for name, lobe in importlib.import_module(path.stem).LOBES.items()
 }
 every_quantizer = pytest.mark.parametrize("name", QUANTIZERS)
 
