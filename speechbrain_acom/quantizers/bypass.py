@@ -46,9 +46,13 @@ class Bypass(Quantizer):
         return True
 
     def forward(
-        self, features: Tensor, lengths: Tensor | None = None
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        num_codebooks: int | None = None,
     ) -> QuantizerResult:
         """Give the features back; shapes as in the contract."""
+        self.checked_num_codebooks(num_codebooks)
         if self.training:
             empty = features.new_empty((*features.shape[:2], 0))
             return QuantizerResult(features, empty.long())

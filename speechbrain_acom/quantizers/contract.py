@@ -84,7 +84,10 @@ class Quantizer(torch.nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, features: Tensor, lengths: Tensor | None = None
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        num_codebooks: int | None = None,
     ) -> QuantizerResult:
         """Quantize a padded batch.
 
@@ -94,11 +97,20 @@ class Quantizer(torch.nn.Module, ABC):
             Shape (batch, time, channel).
         lengths : Tensor | None
             Relative lengths in [0, 1], shape (batch,). None: no padding.
+        num_codebooks : int | None
+            k, from 1 to K: use only the first k codebooks, where the
+            quantizer is truncatable. None: all K in evaluation mode, as many
+            as the quantizer wants to learn from in training mode.
 
         Returns
         -------
         QuantizerResult
-            Features of the input's shape, codes (batch, time, K), losses.
+            Features of the input's shape, codes (batch, time, k), losses.
+
+        Raises
+        ------
+        ConfigurationError
+            If the quantizer has no such k.
         """
 
     @abstractmethod

@@ -44,8 +44,12 @@ class FrameQuantizer(Quantizer):
     """
 
     @abstractmethod
-    def quantize_frames(self, frames: Tensor) -> QuantizedFrames:
+    def quantize_frames(
+        self, frames: Tensor, num_codebooks: int | None
+    ) -> QuantizedFrames:
         """Quantize frames (frame, channel); in training mode also adapt.
+
+        ``num_codebooks`` has been checked; None: as in :meth:`forward`.
 
         In evaluation mode nobody reads the features of the result: what the
         cloud half would decode from the codes takes their place.
@@ -59,7 +63,10 @@ class FrameQuantizer(Quantizer):
         """
 
     def forward(
-        self, features: Tensor, lengths: Tensor | None = None
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        num_codebooks: int | None = None,
     ) -> QuantizerResult:
         """Quantize a padded batch; in training mode also adapt to it.
 
@@ -69,6 +76,8 @@ class FrameQuantizer(Quantizer):
             Shape (batch, time, channel), any floating type.
         lengths : Tensor | None
             Relative lengths in [0, 1], shape (batch,). None: no padding.
+        num_codebooks : int | None
+            Codebooks to use; see the contract.
 
         Returns
         -------
@@ -76,9 +85,11 @@ class FrameQuantizer(Quantizer):
             Features (batch, time, channel), zero at padded frames; codes
             (batch, time, k).
         """
+        if num_codebooks is not None:
+            self.checked_num_codebooks(num_codebooks)
         with torch.autocast(features.device.type, enabled=False):
             real = RealFrames.of(features, lengths)
-            result = self.quantize_frames(real.values)
+            result = self.quantize_frames(real.values, num_codebooks)
             codes = real.padded(result.codes)
             if self.training:
                 quantized = real.padded(result.features)

@@ -142,10 +142,12 @@ class ResidualVectorQuantizer(FrameQuantizer):
         """True: the first k codes decode to a coarser version."""
         return True
 
-    def quantize_frames(self, frames: Tensor) -> QuantizedFrames:
+    def quantize_frames(
+        self, frames: Tensor, num_codebooks: int | None
+    ) -> QuantizedFrames:
         """Quantize frames (frame, channel); in training mode also adapt."""
         projected = self._projected(frames)
-        stages = self._stages(projected)
+        stages = self._stages(projected, num_codebooks)
         features = self._straight_through(projected, stages)
         replaced = torch.zeros((), device=frames.device)
         if self.training:
