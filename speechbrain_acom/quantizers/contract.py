@@ -58,6 +58,11 @@ class Quantizer(torch.nn.Module, ABC):
     # is needed by both halves (the codebooks, usually).
     device_only: tuple[str, ...] = ()
     cloud_only: tuple[str, ...] = ()
+    # Names of submodules that neither half needs, only training does.
+    training_only: tuple[str, ...] = ()
+    # How many of the channels, the last ones, it expects to be a second
+    # encoder's; 0: it makes no difference between channels.
+    semantic_channels: int = 0
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -80,6 +85,11 @@ class Quantizer(torch.nn.Module, ABC):
         Then the model is the continuous one, and how evenly its "codebooks"
         are used says nothing.
         """
+        return False
+
+    @property
+    def taught(self) -> bool:
+        """Whether training needs a teacher, see :meth:`learn_from`."""
         return False
 
     @abstractmethod
@@ -181,6 +191,37 @@ class Quantizer(torch.nn.Module, ABC):
                 "num_codebooks", num_codebooks, f"an integer from 1 to {books}"
             )
         return num_codebooks
+
+    def learn_from(self, target_channels: int) -> None:
+        """Get ready for a teacher; a split calls this where one is needed.
+
+        Arguments
+        ---------
+        target_channels : int
+            Size of the last axis of the teacher's features; 0: the split has
+            no teacher.
+        """
+
+    def target_losses(
+        self, features: Tensor, target: Tensor, lengths: Tensor | None
+    ) -> Mapping[str, Tensor]:
+        """Losses of decoded features against a teacher's, by name.
+
+        Arguments
+        ---------
+        features : Tensor
+            What the cloud half reads, shape (batch, frame, channel).
+        target : Tensor
+            The teacher's, shape (batch, frame, target channel).
+        lengths : Tensor | None
+            Relative lengths of both, shape (batch,). None: no padding.
+
+        Returns
+        -------
+        Mapping[str, Tensor]
+            Scalars, each a mean over real frames.
+        """
+        return {}
 
     def initialize(self, frames: Tensor) -> None:
         """Start from data; called once before training.

@@ -1,5 +1,7 @@
 """A small k-means, to start codebooks from data."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,12 @@ JITTER = 0.01
 
 
 @torch.no_grad()
-def kmeans(frames: Tensor, size: int, iterations: int) -> Tensor:
+def kmeans(
+    frames: Tensor,
+    size: int,
+    iterations: int,
+    search: Callable[[Tensor, Tensor], Tensor] = nearest_entries,
+) -> Tensor:
     """Find centres of clusters by Lloyd's algorithm from random frames.
 
     Centres that lose all their frames restart at the frames that are farthest
@@ -25,6 +32,9 @@ def kmeans(frames: Tensor, size: int, iterations: int) -> Tensor:
         filled with copies of frames plus a little noise.
     iterations : int
         Passes over the frames.
+    search : Callable[[Tensor, Tensor], Tensor]
+        Gives the index of the centre (size, dimension) that each frame
+        belongs to.
 
     Returns
     -------
@@ -42,13 +52,17 @@ def kmeans(frames: Tensor, size: int, iterations: int) -> Tensor:
     order = torch.randperm(len(frames), device=frames.device)
     centres = frames[order[:clusters]]
     for _ in range(iterations):
-        centres = _improved(centres, frames)
+        centres = _improved(centres, frames, search)
     return torch.cat([centres, _jittered(frames, size - clusters)])
 
 
-def _improved(centres: Tensor, frames: Tensor) -> Tensor:
+def _improved(
+    centres: Tensor,
+    frames: Tensor,
+    search: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
     """One pass: means of the frames of every centre."""
-    nearest = nearest_entries(frames, centres)
+    nearest = search(frames, centres)
     counts = torch.bincount(nearest, minlength=len(centres))
     sums = torch.zeros_like(centres).index_add_(0, nearest, frames)
     empty = counts == 0

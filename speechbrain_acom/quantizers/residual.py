@@ -5,25 +5,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from speechbrain_acom.errors import ConfigurationError, DataError
-from speechbrain_acom.precision import precise_linear
+from speechbrain_acom.errors import DataError
+from speechbrain_acom.precision import (
+    precise_linear,
+    single_precision_is_full,
+)
 from speechbrain_acom.processes import copy_from_first_process
-from speechbrain_acom.quantizers.codebook import Codebook
+from speechbrain_acom.quantizers.codebook import (
+    DISTANCES,
+    UPDATES,
+    Codebook,
+    CodebookSettings,
+)
+from speechbrain_acom.quantizers.distortion import relative_error
+from speechbrain_acom.quantizers.encoding import fast_codes
 from speechbrain_acom.quantizers.frames import FrameQuantizer, QuantizedFrames
+from speechbrain_acom.quantizers.gradients import rotation, straight_through
+from speechbrain_acom.quantizers.projection import narrow_linear
+from speechbrain_acom.quantizers.settings import (
+    LARGEST_CODEBOOK,
+    check_choice,
+    check_integer,
+    check_probability,
+    check_share,
+    check_weight,
+)
 
-UPDATES = ("gradient", "ema")
-# The coder's tables sum to 2**16 and every entry needs at least one part.
-LARGEST_CODEBOOK = 2**16
+GRADIENTS = {"straight_through": straight_through, "rotation": rotation}
 MOST_INITIAL_FRAMES = 100_000
 
 
 @dataclass
 class _Stage:
-    """One codebook's part: what it read, its codes and their entries."""
+    """One codebook's part: what it read, its codes, their entries, the rest."""
 
     residual: Tensor
     codes: Tensor
     entries: Tensor
+    remainder: Tensor
 
 
 class ResidualVectorQuantizer(FrameQuantizer):
@@ -32,18 +51,24 @@ class ResidualVectorQuantizer(FrameQuantizer):
     A linear layer projects the features to D dimensions, each codebook codes
     what the ones before it left over (Zeghidour et al., "SoundStream", 2021,
     section III-C), and another linear layer projects the sum of the entries
-    back. Entries are the nearest ones by Euclidean distance. The gradient
-    passes straight through.
+    back.
+
+    With ``distance="cosine"`` frames and entries are compared on the unit
+    sphere (Kumar et al., "High-Fidelity Audio Compression with Improved
+    RVQGAN", 2023, section 3.2). Entries keep their lengths, so that decoding
+    is the same sum of entries with either distance.
 
     Losses, each a mean over codebooks, real frames and dimensions:
     "commitment", ``commitment_weight`` times the squared distance that pulls
     the features to their entries, and, with ``codebook_update="gradient"``
     only, "codebook", the squared distance that pulls entries to features.
-    Statistics: "distortion", squared error of the features relative to their
-    energy, and "replaced_entries", over all codebooks in this batch.
+    Statistics: "distortion", squared error in the D dimensions relative to
+    the energy there, and "replaced_entries", over all codebooks in this
+    batch.
 
-    Features come out as float32 and are zero at padded frames; all arithmetic
-    is done in double precision, see :mod:`speechbrain_acom.precision`.
+    Features come out as float32 and are zero at padded frames. Training is
+    done in single precision; what decides codes in evaluation and in
+    :meth:`encode` in double precision, see :mod:`speechbrain_acom.precision`.
 
     Arguments
     ---------
@@ -55,11 +80,23 @@ class ResidualVectorQuantizer(FrameQuantizer):
         V, from 1 to 65536.
     codebook_dim : int | None
         D, from 1 to ``channels``. None: no projections, D = channels.
+    distance : str
+        "euclidean" or "cosine".
     codebook_update : str
         "gradient" (codebooks are parameters that the codebook loss moves) or
         "ema" (codebooks follow the mean of their frames).
+    gradient : str
+        Gradient from the sum of the entries to the projected features:
+        "straight_through" or "rotation", see
+        :mod:`speechbrain_acom.quantizers.gradients`.
     commitment_weight : float
         Weight of the commitment loss relative to the codebook loss.
+    rate_weight : float
+        λ: squared distance that one bit is worth. An entry is chosen by
+        distance + λ * -log2(its running share of the frames). 0: by distance.
+    quantizer_dropout : float
+        Probability that a training step uses only the first k codebooks, k
+        drawn evenly from 1 to K, so that one model serves every k.
     decay : float
         Weight of the past in running shares and averages, in [0, 1).
     dead_threshold : float
@@ -94,41 +131,46 @@ class ResidualVectorQuantizer(FrameQuantizer):
         num_codebooks: int = 1,
         codebook_size: int = 256,
         codebook_dim: int | None = 16,
+        distance: str = "euclidean",
         codebook_update: str = "gradient",
+        gradient: str = "straight_through",
         commitment_weight: float = 0.25,
+        rate_weight: float = 0.0,
+        quantizer_dropout: float = 0.0,
         decay: float = 0.99,
         dead_threshold: float = 0.05,
         kmeans_iterations: int = 20,
     ) -> None:
         super().__init__(channels)
-        _check_integer("num_codebooks", num_codebooks, 1)
-        _check_integer("codebook_size", codebook_size, 1, LARGEST_CODEBOOK)
+        check_integer("num_codebooks", num_codebooks, 1)
+        check_integer("codebook_size", codebook_size, 1, LARGEST_CODEBOOK)
         if codebook_dim is not None:
-            _check_integer("codebook_dim", codebook_dim, 1, channels)
-        if codebook_update not in UPDATES:
-            raise ConfigurationError(
-                "codebook_update", codebook_update, " or ".join(UPDATES)
-            )
-        _check_integer("kmeans_iterations", kmeans_iterations, 0)
-        _check_share("decay", decay)
-        _check_share("dead_threshold", dead_threshold)
+            check_integer("codebook_dim", codebook_dim, 1, channels)
+        check_choice("distance", distance, DISTANCES)
+        check_choice("codebook_update", codebook_update, UPDATES)
+        check_choice("gradient", gradient, GRADIENTS)
+        check_weight("commitment_weight", commitment_weight)
+        check_weight("rate_weight", rate_weight)
+        check_probability("quantizer_dropout", quantizer_dropout)
+        check_share("decay", decay)
+        check_share("dead_threshold", dead_threshold)
+        check_integer("kmeans_iterations", kmeans_iterations, 0)
         self.codebook_size = codebook_size
         self.codebook_dim = codebook_dim
+        self.gradient = gradient
         self.commitment_weight = commitment_weight
+        self.quantizer_dropout = quantizer_dropout
         self.kmeans_iterations = kmeans_iterations
         self.learned_by_gradient = codebook_update == "gradient"
         dimension = codebook_dim or channels
         if codebook_dim is not None:
             self.input_projection = torch.nn.Linear(channels, dimension)
             self.output_projection = torch.nn.Linear(dimension, channels)
+        settings = CodebookSettings(
+            distance, codebook_update, decay, dead_threshold, rate_weight
+        )
         self.codebooks = torch.nn.ModuleList(
-            Codebook(
-                codebook_size,
-                dimension,
-                not self.learned_by_gradient,
-                decay,
-                dead_threshold,
-            )
+            Codebook(codebook_size, dimension, settings)
             for _ in range(num_codebooks)
         )
 
@@ -146,24 +188,37 @@ class ResidualVectorQuantizer(FrameQuantizer):
         self, frames: Tensor, num_codebooks: int | None
     ) -> QuantizedFrames:
         """Quantize frames (frame, channel); in training mode also adapt."""
-        projected = self._projected(frames)
+        if num_codebooks is None:
+            num_codebooks = self._drawn_num_codebooks()
+        projected = self._projected(frames, precise=not self.training)
         stages = self._stages(projected, num_codebooks)
-        features = self._straight_through(projected, stages)
+        losses = self._losses(stages)
+        quantized = sum(stage.entries.detach() for stage in stages)
+        features = frames
         replaced = torch.zeros((), device=frames.device)
         if self.training:
+            estimator = GRADIENTS[self.gradient]
+            features = self._restored(estimator(projected, quantized))
             replaced += self._adapt(stages)
         statistics = {
-            "distortion": _distortion(frames, features),
+            "distortion": relative_error(projected, quantized),
             "replaced_entries": replaced,
         }
         return QuantizedFrames(
-            features, _stage_codes(stages), self._losses(stages), statistics
+            features, _stage_codes(stages), losses, statistics
         )
 
     def encode_frames(self, frames: Tensor, num_codebooks: int) -> Tensor:
         """The first codes, int64, (frame, num_codebooks), of every frame."""
-        stages = self._stages(self._projected(frames), num_codebooks)
-        return _stage_codes(stages)
+        fast = not torch.compiler.is_exporting() and single_precision_is_full(
+            frames.device
+        )
+        if fast and self.codebook_dim is not None:
+            return fast_codes(
+                frames, self.input_projection, self.codebooks[:num_codebooks]
+            )
+        projected = self._projected(frames, precise=True)
+        return _stage_codes(self._stages(projected, num_codebooks))
 
     def decode(self, codes: Tensor) -> Tensor:
         """Features of codes, or of the first k < K codes of every frame.
@@ -180,7 +235,7 @@ class ResidualVectorQuantizer(FrameQuantizer):
         """
         # Added in the order of the stages: another order rounds differently.
         entries = [
-            codebook(stage_codes)
+            codebook(stage_codes).double()
             for codebook, stage_codes in zip(
                 self.codebooks, codes.unbind(-1), strict=False
             )
@@ -216,61 +271,74 @@ class ResidualVectorQuantizer(FrameQuantizer):
         frames = frames[order[:MOST_INITIAL_FRAMES]].double()
         if self.codebook_dim is not None:
             self._project_on_principal_components(frames)
-        residual = self._projected(frames)
+        residual = self._projected(frames, precise=True)
         for codebook in self.codebooks:
             codebook.initialize(residual, self.kmeans_iterations)
             residual = residual - codebook(codebook.search(residual))
         for values in self.state_dict().values():
             copy_from_first_process(values)
 
-    def _projected(self, frames: Tensor) -> Tensor:
-        """Frames (frame, C) in the space of the codebooks, float64."""
+    def _drawn_num_codebooks(self) -> int:
+        """K, or in training now and then fewer, the same in all processes."""
+        books = len(self.codebooks)
+        if not self.training or not self.quantizer_dropout:
+            return books
+        drawn = torch.randint(1, books + 1, ())
+        drawn = torch.where(
+            torch.rand(()) < self.quantizer_dropout, drawn, books
+        )
+        copy_from_first_process(drawn)
+        return int(drawn)
+
+    def _projected(self, frames: Tensor, precise: bool) -> Tensor:
+        """Frames (frame, C) in the space of the codebooks."""
         if self.codebook_dim is None:
-            return frames.double()
-        return precise_linear(self.input_projection, frames)
+            return frames.double() if precise else frames.float()
+        if precise:
+            return precise_linear(self.input_projection, frames)
+        return narrow_linear(self.input_projection, frames.float())
 
     def _restored(self, quantized: Tensor) -> Tensor:
         """Sums of entries (..., D) in the space of the features, float32."""
         if self.codebook_dim is None:
             return quantized.float()
-        return precise_linear(self.output_projection, quantized).float()
+        if quantized.dtype == torch.float64:
+            return precise_linear(self.output_projection, quantized).float()
+        return narrow_linear(self.output_projection, quantized)
 
-    def _stages(
-        self, projected: Tensor, num_codebooks: int | None = None
-    ) -> list[_Stage]:
+    def _stages(self, projected: Tensor, num_codebooks: int) -> list[_Stage]:
         """Walk through the codebooks, coarse to fine."""
         stages = []
         residual = projected
         for codebook in self.codebooks[:num_codebooks]:
             codes = codebook.search(residual)
             entries = codebook(codes)
-            stages.append(_Stage(residual, codes, entries))
-            residual = residual - entries.detach()
+            remainder = residual - entries.detach()
+            stages.append(_Stage(residual, codes, entries, remainder))
+            residual = remainder
         return stages
 
-    def _straight_through(
-        self, projected: Tensor, stages: list[_Stage]
-    ) -> Tensor:
-        """Restored features whose gradient skips the codebooks."""
-        quantized = sum(stage.entries.detach() for stage in stages)
-        return self._restored(projected + (quantized - projected).detach())
-
     def _losses(self, stages: list[_Stage]) -> dict[str, Tensor]:
-        commitment = _mean_square(
-            [stage.residual - stage.entries.detach() for stage in stages]
-        )
+        commitment = _mean_square([stage.remainder for stage in stages])
         losses = {"commitment": self.commitment_weight * commitment}
         if self.learned_by_gradient:
             losses["codebook"] = _mean_square(
-                [stage.residual.detach() - stage.entries for stage in stages]
+                [stage.entries - stage.residual.detach() for stage in stages]
             )
+            if self.training:
+                losses["codebook"] += self._nothing_of_the_unused(len(stages))
         return losses
 
+    def _nothing_of_the_unused(self, used: int) -> Tensor:
+        """0 with a gradient of 0: a distributed training waits for all."""
+        unused = [book.entries.sum() for book in self.codebooks[used:]]
+        return 0.0 * sum(unused)
+
     def _adapt(self, stages: list[_Stage]) -> Tensor:
-        """Let every codebook follow its stage; number of replaced entries."""
+        """Let every used codebook follow its stage; number of replacements."""
         replaced = [
             codebook.adapt(stage.residual.detach(), stage.codes)
-            for codebook, stage in zip(self.codebooks, stages, strict=True)
+            for codebook, stage in zip(self.codebooks, stages, strict=False)
         ]
         return sum(replaced)
 
@@ -286,37 +354,13 @@ class ResidualVectorQuantizer(FrameQuantizer):
         self.output_projection.bias.copy_(mean)
 
 
-def _check_integer(
-    key: str, value: int, lowest: int, highest: int | None = None
-) -> None:
-    inside = isinstance(value, int) and value >= lowest
-    if inside and (highest is None or value <= highest):
-        return
-    upper = "on" if highest is None else f"to {highest}"
-    raise ConfigurationError(key, value, f"an integer from {lowest} {upper}")
-
-
-def _check_share(key: str, value: float) -> None:
-    if not 0.0 <= value < 1.0:
-        raise ConfigurationError(key, value, "a number in [0, 1)")
-
-
 def _stage_codes(stages: list[_Stage]) -> Tensor:
-    """Codes of all stages, shape (frame, K)."""
+    """Codes of all stages, shape (frame, k)."""
     return torch.stack([stage.codes for stage in stages], dim=-1)
 
 
 def _mean_square(differences: list[Tensor]) -> Tensor:
     """Mean over codebooks, frames and dimensions; 0 of no frames."""
-    squares = torch.stack(differences).square()
-    return (squares.sum() / max(squares.numel(), 1)).float()
-
-
-@torch.no_grad()
-def _distortion(frames: Tensor, quantized: Tensor) -> Tensor:
-    """Squared error relative to the energy of the frames; 0 of silence."""
-    frames = frames.double()
-    error = (quantized.double() - frames).square().sum()
-    energy = frames.square().sum()
-    ratio = error / torch.where(energy > 0, energy, 1.0)
-    return torch.where(energy > 0, ratio, 0.0).float()
+    total = sum(difference.square().sum() for difference in differences)
+    numbers = len(differences) * differences[0].numel()
+    return (total / max(numbers, 1)).float()

@@ -19,4 +19,17 @@ LOBES = {
     ),
     "no_projection": partial(_residual, num_codebooks=2, codebook_dim=None),
     "one_entry": partial(_residual, codebook_size=1),
+    "cosine": partial(_residual, num_codebooks=2, distance="cosine"),
+    "cosine_average": partial(
+        _residual, num_codebooks=2, distance="cosine", codebook_update="ema"
+    ),
+    "rotation": partial(_residual, num_codebooks=2, gradient="rotation"),
+    "entropy_aware": partial(_residual, num_codebooks=2, rate_weight=0.1),
+    "scalable": partial(_residual, num_codebooks=3, quantizer_dropout=0.5),
+    "scalable_average": partial(
+        _residual,
+        num_codebooks=3,
+        quantizer_dropout=1.0,
+        codebook_update="ema",
+    ),
 }

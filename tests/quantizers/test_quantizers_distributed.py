@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 import torch
+from every_lobe import CHANNELS, EXCEPTIONS, LOBES, every_quantizer
 
 from speechbrain_acom.metrics.codebook_use import CodebookUse
 from speechbrain_acom.quantizers import ResidualVectorQuantizer
@@ -53,6 +54,34 @@ def _train(rank, settings, start):
     return quantizer.state_dict(), use.rows()
 
 
+def _lobes_to_train():
+    """All but those that say that they do not agree: they might wait."""
+    test = test_processes_agree_after_ten_steps_with_different_data.__name__
+    return [name for name in LOBES if test not in EXCEPTIONS.get(name, {})]
+
+
+def _train_lobe(name, rank):
+    """State after ten steps as SpeechBrain takes them, data as per rank."""
+    torch.manual_seed(0)
+    quantizer = LOBES[name](channels=CHANNELS)
+    torch.manual_seed(rank)
+    quantizer.initialize(torch.randn(50, CHANNELS) + rank)
+    trained = quantizer.train()
+    if any(weights.requires_grad for weights in quantizer.parameters()):
+        trained = torch.nn.parallel.DistributedDataParallel(trained)
+        optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
+    for step in range(10):
+        values = torch.randn(2, 9, CHANNELS) + rank
+        # The third batch of the second process holds padding only.
+        lengths = torch.tensor([1.0, 0.5]) * (step != 2 or rank != 1)
+        result = trained(values, lengths)
+        if trained is not quantizer:
+            (result.features.square().mean() + result.loss).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return quantizer.state_dict()
+
+
 def _process(rank, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
@@ -64,6 +93,13 @@ def _process(rank, folder):
         timeout=timedelta(seconds=120),
     )
     results = {name: _train(rank, *case) for name, case in CASES.items()}
+    results["lobes"] = {}
+    for name in _lobes_to_train():
+        try:
+            results["lobes"][name] = _train_lobe(name, rank)
+        except Exception as error:
+            # One lobe's error must not hide the others.
+            results["lobes"][name] = str(error)
     torch.save(results, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -105,3 +141,14 @@ def test_two_processes_equal_one_with_both_batches(processes):
         alone(both, lengths)
     for name, values in alone.state_dict().items():
         assert torch.allclose(values, shared[name], atol=1e-6), name
+
+
+@every_quantizer
+def test_processes_agree_after_ten_steps_with_different_data(processes, name):
+    first, second = (results["lobes"][name] for results in processes)
+    assert not isinstance(first, str), first
+    assert not isinstance(second, str), second
+    assert first.keys() == second.keys()
+    for key, values in first.items():
+        assert values.isfinite().all()
+        assert torch.equal(values, second[key]), key

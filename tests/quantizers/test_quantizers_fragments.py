@@ -21,13 +21,30 @@ def _load(tmp_path, text, **overrides):
         return load_hyperpyyaml(stream, overrides)
 
 
-@pytest.mark.parametrize("name", ["rvq", "rvq_ema"])
+# What a variant of rvq.yaml sets otherwise.
+VARIANTS = {
+    "rvq": {},
+    "rvq_ema": {"codebook_update": "ema"},
+    "rvq_cosine": {
+        "distance": "cosine",
+        "codebook_size": 1024,
+        "codebook_dim": 8,
+    },
+    "rvq_rotation": {"gradient": "rotation"},
+    "rvq_scalable": {"quantizer_dropout": 0.5, "num_codebooks": 8},
+    "rvq_entropy": {"rate_weight": 0.05},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
 def test_a_recipe_overrides_keys_of_the_fragment(tmp_path, name):
     text = (
         "num_codebooks: 2\n"
         f"quantizer: !include:{FRAGMENTS / name}.yaml\n"
         "    num_codebooks: !ref <num_codebooks>\n"
+        "    codebook_size: 256\n"
         "    codebook_dim: null\n"
+        "    kmeans_iterations: 3\n"
         "bottleneck: !name:speechbrain_acom.bottleneck.Bottleneck\n"
         "    quantizer: !ref <quantizer>\n"
     )
@@ -37,6 +54,7 @@ def test_a_recipe_overrides_keys_of_the_fragment(tmp_path, name):
     assert isinstance(quantizer, ResidualVectorQuantizer)
     assert quantizer.cardinalities == (256,) * 3
     assert quantizer.codebook_dim is None
+    assert quantizer.kmeans_iterations == 3
     bottleneck = recipe["bottleneck"](channels=144)
     assert isinstance(bottleneck, Bottleneck)
     assert bottleneck.cardinalities == (256,) * 3
@@ -53,11 +71,8 @@ def test_every_fragment_gives_a_quantizer(tmp_path, path):
 
 
 def test_fragments_are_found():
-    assert {path.stem for path in FRAGMENTS.glob("*.yaml")} >= {
-        "bypass",
-        "rvq",
-        "rvq_ema",
-    }
+    found = {path.stem for path in FRAGMENTS.glob("*.yaml")}
+    assert found >= {"bypass", *VARIANTS}
 
 
 def test_swapping_the_quantizer_is_one_line(tmp_path):
@@ -78,12 +93,13 @@ def test_the_plain_fragment_holds_the_defaults_of_the_class(tmp_path):
     assert recipe["quantizer"].keywords == defaults
 
 
-def test_the_moving_average_fragment_differs_in_the_update_only(tmp_path):
-    plain, average = (
-        _load(tmp_path, f"quantizer: !include:{FRAGMENTS / name}.yaml\n")
-        for name in ("rvq", "rvq_ema")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_differs_from_the_plain_fragment_in_its_point_only(
+    tmp_path, name
+):
+    plain, variant = (
+        _load(tmp_path, f"quantizer: !include:{FRAGMENTS / stem}.yaml\n")
+        for stem in ("rvq", name)
     )
-    assert average["quantizer"].keywords == {
-        **plain["quantizer"].keywords,
-        "codebook_update": "ema",
-    }
+    plain, variant = plain["quantizer"].keywords, variant["quantizer"].keywords
+    assert {**plain, **variant} == {**plain, **VARIANTS[name]}

@@ -1,9 +1,8 @@
-"""k-means and the search it shares with the quantizers."""
+"""k-means, from which codebooks start."""
 
 import pytest
 import torch
 
-from speechbrain_acom.quantizers import nearest
 from speechbrain_acom.quantizers.kmeans import kmeans
 from speechbrain_acom.quantizers.nearest import nearest_entries
 
@@ -16,23 +15,6 @@ def _seed():
 def _distortion(frames, centres):
     found = centres[nearest_entries(frames, centres)]
     return (frames - found).square().mean()
-
-
-def test_search_agrees_with_all_distances():
-    frames, entries = torch.randn(500, 5), torch.randn(64, 5)
-    expected = torch.cdist(frames.double(), entries.double()).argmin(1)
-    assert torch.equal(nearest_entries(frames, entries), expected)
-
-
-def test_search_in_chunks_agrees_with_search_at_once(monkeypatch):
-    frames, entries = torch.randn(101, 5), torch.randn(64, 5)
-    expected = nearest_entries(frames, entries)
-    monkeypatch.setattr(nearest, "MOST_DISTANCES", 640)
-    assert torch.equal(nearest_entries(frames, entries), expected)
-
-
-def test_search_of_no_frames():
-    assert nearest_entries(torch.zeros(0, 5), torch.zeros(3, 5)).shape == (0,)
 
 
 def test_separate_clusters_are_found():
