@@ -26,6 +26,8 @@ CORE = [
 ]
 # GPL libraries and voices: only the machine-made speech corpus needs them.
 CORPUS = ["espeakng-loader>=0.2.4,<0.3"]
+# Other people's quantizers, to compare with: only their adapters need them.
+VECTOR_QUANTIZE = ["vector-quantize-pytorch>=1.28,<2"]
 TEST = ["pytest>=7.4", "hypothesis>=6.80", "ruff>=0.17,<0.18"]
 
 setup(
@@ -43,8 +45,9 @@ setup(
     install_requires=CORE,
     extras_require={
         "corpus": CORPUS,
-        "test": TEST + CORPUS,
-        "all": TEST + CORPUS,
+        "vector-quantize": VECTOR_QUANTIZE,
+        "test": TEST + CORPUS + VECTOR_QUANTIZE,
+        "all": TEST + CORPUS + VECTOR_QUANTIZE,
     },
     entry_points={"console_scripts": ["acom=speechbrain_acom.cli:main"]},
     classifiers=[
