@@ -1,13 +1,14 @@
 """What stands in the cut: merge, quantizer and expansion as one module."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from speechbrain_acom.entropy.framing import Framing
 from speechbrain_acom.lengths import frame_mask
-from speechbrain_acom.merge import FrameMerge
+from speechbrain_acom.merges import frame_merge
 from speechbrain_acom.quantizers.contract import Quantizer
 
 
@@ -20,14 +21,16 @@ class BottleneckResult:
     features : Tensor
         What the cloud half reads, shape (batch, frame, channel).
     codes : Tensor
-        Indices, int64, shape (batch, code frame, K), where the number of
-        code frames is ceil(frame / merge); 0 where a frame is padding.
+        Indices, int64, shape (batch, code frame, K): those of the codebooks,
+        after the run lengths where the merge has them; 0 where a frame is
+        padding. There are ceil(frame / merge) code frames, or as many as
+        there are runs.
     code_lengths : Tensor
         Relative lengths of the codes, shape (batch,).
     losses : Mapping[str, Tensor]
         The quantizer's scalar losses by name.
     statistics : Mapping[str, Tensor]
-        The quantizer's scalars worth logging, by name.
+        The merge's and the quantizer's scalars worth logging, by name.
     """
 
     features: Tensor
@@ -62,13 +65,17 @@ class Bottleneck(torch.nn.Module):
         Frames that become one code frame. Larger: proportionally fewer bits,
         coarser time.
     merge_mode : str
-        "average" or "projection", see
-        :class:`~speechbrain_acom.merge.FrameMerge`.
+        "average", "projection" or "similar", see
+        :func:`~speechbrain_acom.merges.frame_merge`. With "similar" a code
+        frame is a run of like frames, ``merge`` on average.
+    longest_run : int | None
+        With "similar", the frames of a run at most; None: 4 * merge. Larger:
+        fewer codes for silence, more for everything else.
 
     Raises
     ------
     ConfigurationError
-        If ``merge`` or ``merge_mode`` is out of its range.
+        If ``merge``, ``merge_mode`` or ``longest_run`` is out of its range.
 
     Example
     -------
@@ -85,19 +92,32 @@ class Bottleneck(torch.nn.Module):
         quantizer: Callable[..., Quantizer],
         merge: int = 1,
         merge_mode: str = "average",
+        longest_run: int | None = None,
     ) -> None:
         super().__init__()
         self.channels = channels
-        self.merge = FrameMerge(channels, merge, merge_mode)
+        self.merge = frame_merge(channels, merge, merge_mode, longest_run)
         self.quantizer = quantizer(channels=channels)
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """Entries per codebook, coarse to fine: (V_1, ..., V_K)."""
-        return self.quantizer.cardinalities
+        """Entries of every column of the codes.
+
+        The longest run, where run lengths are coded, then the codebooks,
+        coarse to fine: (V_1, ..., V_K).
+        """
+        return self.merge.cardinalities + self.quantizer.cardinalities
+
+    @property
+    def framing(self) -> Framing:
+        """How many frames at the cut every frame of codes covers."""
+        return self.merge.framing
 
     def forward(
-        self, features: Tensor, lengths: Tensor | None = None
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        num_codebooks: int | None = None,
     ) -> BottleneckResult:
         """Quantize the features at the cut, without the coder.
 
@@ -107,35 +127,60 @@ class Bottleneck(torch.nn.Module):
             Shape (batch, frame, channel).
         lengths : Tensor | None
             Relative lengths in [0, 1], shape (batch,). None: no padding.
+        num_codebooks : int | None
+            k: use only the first k codebooks, see the quantizer's contract.
 
         Returns
         -------
         BottleneckResult
             Features of the input's shape, codes, losses and statistics.
+
+        Raises
+        ------
+        ConfigurationError
+            If the quantizer has no such k.
         """
-        merged, merged_lengths = self.merged(features, lengths)
-        quantized = self.quantizer(merged, merged_lengths)
-        expanded = self.merge.expand(quantized.features, features.shape[1])
+        merged = self.merge.merge(features, lengths)
+        quantized = self.quantizer(merged.values, merged.lengths, num_codebooks)
+        expanded = self.merge.expand(
+            quantized.features, merged.codes, features.shape[1]
+        )
         if self.merge.factor > 1:
             padding = ~frame_mask(lengths, features)
             expanded = expanded.masked_fill(padding.unsqueeze(-1), 0.0)
         return BottleneckResult(
             expanded,
-            quantized.codes,
-            merged_lengths,
+            torch.cat([merged.codes, quantized.codes], dim=-1),
+            merged.lengths,
             quantized.losses,
-            quantized.statistics,
+            {**merged.statistics, **quantized.statistics},
         )
 
-    def encode(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Device side: codes of features, shapes as in :meth:`forward`.
+    @torch.no_grad()
+    def encode(
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        num_codebooks: int | None = None,
+    ) -> Tensor:
+        """Device side: codes of features, arguments as for :meth:`forward`.
 
         Returns
         -------
         Tensor
-            Codes, int64, shape (batch, code frame, K).
+            Codes, int64, shape (batch, code frame, K), or fewer columns where
+            only the first codebooks are used.
+
+        Raises
+        ------
+        ConfigurationError
+            If the quantizer has no such k.
         """
-        return self.quantizer.encode(*self.merged(features, lengths))
+        merged = self.merge.merge(features, lengths)
+        codes = self.quantizer.encode(
+            merged.values, merged.lengths, num_codebooks
+        )
+        return torch.cat([merged.codes, codes], dim=-1)
 
     def decode(self, codes: Tensor, num_frames: int) -> Tensor:
         """Cloud side: features of codes.
@@ -143,7 +188,8 @@ class Bottleneck(torch.nn.Module):
         Arguments
         ---------
         codes : Tensor
-            Shape (batch, code frame, K).
+            Shape (batch, code frame, K), or fewer columns where only the
+            first codebooks were used.
         num_frames : int
             Frames at the cut, before merging.
 
@@ -157,7 +203,9 @@ class Bottleneck(torch.nn.Module):
         AcomError
             If ``num_frames`` frames do not merge into that many code frames.
         """
-        return self.merge.expand(self.quantizer.decode(codes), num_frames)
+        runs = self.framing.run_columns
+        values = self.quantizer.decode(codes[..., runs:])
+        return self.merge.expand(values, codes[..., :runs], num_frames)
 
     def merged(
         self, features: Tensor, lengths: Tensor | None = None
@@ -169,11 +217,21 @@ class Bottleneck(torch.nn.Module):
         tuple[Tensor, Tensor]
             Values (batch, code frame, channel), relative lengths (batch,).
         """
-        return self.merge.merge(features, lengths)
+        merged = self.merge.merge(features, lengths)
+        return merged.values, merged.lengths
 
-    def code_frames(self, num_frames: int) -> int:
-        """Code frames of ``num_frames`` frames: ceil(num_frames / merge)."""
-        return self.merge.merged_frames(num_frames)
+    def calibrate(
+        self, batches: Iterable[tuple[Tensor, Tensor | None]]
+    ) -> None:
+        """Adapt the merge to data, before :meth:`initialize` and after epochs.
+
+        Arguments
+        ---------
+        batches : Iterable[tuple[Tensor, Tensor | None]]
+            Features and lengths as for :meth:`forward`; only as many batches
+            are taken as are needed.
+        """
+        self.merge.calibrate(batches)
 
     def initialize(self, frames: Tensor) -> None:
         """Start the quantizer from data; called once before training.
@@ -188,15 +246,21 @@ class Bottleneck(torch.nn.Module):
     def device_only_modules(self) -> list[str]:
         """Paths of modules with weights that only the device half needs."""
         return self._existing(
-            "merge.projection",
+            *(f"merge.{name}" for name in self.merge.device_only),
             *(f"quantizer.{name}" for name in self.quantizer.device_only),
         )
 
     def cloud_only_modules(self) -> list[str]:
         """Paths of modules with weights that only the cloud half needs."""
         return self._existing(
-            "merge.expansion",
+            *(f"merge.{name}" for name in self.merge.cloud_only),
             *(f"quantizer.{name}" for name in self.quantizer.cloud_only),
+        )
+
+    def training_only_modules(self) -> list[str]:
+        """Paths of modules with weights that neither half needs."""
+        return self._existing(
+            *(f"quantizer.{name}" for name in self.quantizer.training_only)
         )
 
     def _existing(self, *names: str) -> list[str]:

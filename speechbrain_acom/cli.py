@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from speechbrain_acom.errors import AcomError, DataError
+from speechbrain_acom.errors import AcomError, AudioError, DataError
 from speechbrain_acom.version import __version__
 
 MODEL_VARIABLE = "ACOM_MODEL"
@@ -108,6 +108,12 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument(
         "inputs", type=Path, nargs="+", metavar="audio", help="files, folders"
     )
+    encode.add_argument(
+        "--num-codebooks",
+        type=int,
+        metavar="k",
+        help="send the first k codebooks only (default: all of them)",
+    )
     encode.set_defaults(run=_encode)
     decode = commands.add_parser("decode", help="messages to text or labels")
     decode.add_argument(
@@ -140,10 +146,11 @@ def _encode(options: argparse.Namespace) -> int:
     done = []
     for audio, target in _progress(targets.items(), "encoding"):
         try:
-            message = interface.encode_file(audio)
+            message = interface.encode_file(audio, options.num_codebooks)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(message)
-        except (AcomError, OSError) as error:
+        # Not of any other kind: those are not about this file alone.
+        except (AudioError, OSError) as error:
             done.append(Encoded(str(audio), error=str(error)))
         else:
             done.append(Encoded(str(audio), str(target), len(message)))

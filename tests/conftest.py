@@ -21,6 +21,15 @@ def recogniser(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def variable_recogniser(tmp_path_factory):
+    """The same with runs of like frames merged."""
+    folder = tmp_path_factory.mktemp("variable")
+    return exported_models.tiny_recogniser(
+        folder, merge_mode="similar", merge=3
+    )
+
+
+@pytest.fixture(scope="session")
 def classifier(tmp_path_factory):
     """A tiny untrained AcomClassifier, exported."""
     return exported_models.tiny_classifier(tmp_path_factory.mktemp("sounds"))

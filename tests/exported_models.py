@@ -12,6 +12,7 @@ from speechbrain_acom.entropy.prior import StaticPrior
 from speechbrain_acom.hparams import load_hparams, save_hparams
 from speechbrain_acom.inference import AcomASR, AcomClassifier, AcomInterface
 from speechbrain_acom.inference.export import export_coded
+from speechbrain_acom.lengths import frame_mask
 from speechbrain_acom.splits import Split
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -52,11 +53,12 @@ class Exported:
         return export_coded(folder, **(parts | changes))
 
 
-def random_prior(seed=0):
+def random_prior(seed=0, cardinalities=(16, 16)):
     """Fitted on random codes, some likelier than others."""
     generator = np.random.default_rng(seed)
-    codes = generator.integers(0, 16, (2, 300, 2)).min(axis=0)
-    return StaticPrior.fit([codes], (16, 16))
+    shape = (2, 300, len(cardinalities))
+    codes = generator.integers(0, cardinalities, shape).min(axis=0)
+    return StaticPrior.fit([codes], cardinalities)
 
 
 def character_tokenizer():
@@ -76,7 +78,7 @@ def character_tokenizer():
     return tokenizer
 
 
-def tiny_recogniser(folder):
+def tiny_recogniser(folder, **cut):
     """AcomASR of the LibriSpeech recipe's YAML, 32 channels."""
     model = {
         "d_model": 32,
@@ -85,6 +87,7 @@ def tiny_recogniser(folder):
         "num_encoder_layers": 2,
         "split_layer": 1,
         "front_end_channels": 4,
+        **cut,
     }
     tokenizer = character_tokenizer()
     model["output_neurons"] = tokenizer.get_piece_size()
@@ -128,7 +131,7 @@ def _built(folder, yaml, model, interface, vocabulary):
         interface,
         split,
         hparams["normalize"],
-        random_prior(),
+        random_prior(cardinalities=split.bottleneck.cardinalities),
         vocabulary,
         run / "hyperparams.yaml",
     )
@@ -147,8 +150,9 @@ def _start_from_noise(split, hparams):
     features = hparams["normalize"].train()(features, lengths, epoch=0)
     hparams["normalize"].eval()
     cut = split.device(features, lengths)
-    merged, _ = split.bottleneck.merged(cut.values, cut.lengths)
-    split.bottleneck.initialize(merged.flatten(0, 1))
+    split.bottleneck.calibrate([(cut.values, cut.lengths)])
+    merged, counted = split.bottleneck.merged(cut.values, cut.lengths)
+    split.bottleneck.initialize(merged[frame_mask(counted, merged)])
     # Without its mean an untrained head gives more than one answer.
     last = hparams["split"].cloud_half
     if "ctc_lin" in hparams:

@@ -8,6 +8,7 @@ that of ``constriction.stream.queue``.
 import numpy as np
 from constriction import stream
 
+from speechbrain_acom.entropy.framing import ONE_TO_ONE, Framing
 from speechbrain_acom.entropy.prior import TOTAL_FREQUENCY, StaticPrior
 from speechbrain_acom.errors import BitstreamError
 
@@ -54,7 +55,12 @@ def encode(codes: np.ndarray, prior: StaticPrior) -> bytes:
     return _shortest_payload(encoder)
 
 
-def decode(payload: bytes, num_frames: int, prior: StaticPrior) -> np.ndarray:
+def decode(
+    payload: bytes,
+    num_frames: int,
+    prior: StaticPrior,
+    framing: Framing = ONE_TO_ONE,
+) -> np.ndarray:
     """Turn a payload back into codes.
 
     Arguments
@@ -62,19 +68,23 @@ def decode(payload: bytes, num_frames: int, prior: StaticPrior) -> np.ndarray:
     payload : bytes
         What :func:`encode` gave.
     num_frames : int
-        Frames of codes in it: a payload does not tell where it ends.
+        Frames at the cut that the codes cover: a payload does not tell where
+        it ends.
     prior : StaticPrior
         The prior that :func:`encode` used.
+    framing : Framing
+        Frames at the cut that each frame of codes covers; one, by default.
 
     Returns
     -------
     np.ndarray
-        Codes, int64, shape (num_frames, K).
+        Codes, int64, shape (code frame, K).
 
     Raises
     ------
     BitstreamError
-        If no codes whatever could have given this payload.
+        If no codes whatever could have given this payload, or the last run
+        ends after the last frame.
 
     Example
     -------
@@ -88,16 +98,28 @@ def decode(payload: bytes, num_frames: int, prior: StaticPrior) -> np.ndarray:
     # Behind its last word the decoder reads zeros, as many as it needs.
     words = np.frombuffer(padded, ">u4").astype(np.uint32)
     decoder = stream.queue.RangeDecoder(words)
-    codes = np.zeros((num_frames, len(prior.cardinalities)), dtype=np.int64)
+    frames, left = [], num_frames
     try:
-        for frame in codes:
+        # A frame of codes covers at least one frame, so this ends.
+        while left > 0:
+            frame = np.zeros(len(prior.cardinalities), dtype=np.int64)
             frame[coded] = [decoder.decode(model) for model in models]
+            frames.append(frame)
+            left -= framing.covered(frame)
     except AssertionError as error:
         raise BitstreamError(
-            f"payload: found {len(payload)} bytes that no {num_frames} frames "
-            "of codes give, expected a payload of this prior: send it again"
+            f"payload: found {len(payload)} bytes that no codes of "
+            f"{num_frames} frames give, expected a payload of this prior: "
+            "send it again"
         ) from error
-    return codes
+    if framing.run_lengths and left < 0:
+        raise BitstreamError(
+            f"payload: found runs of {num_frames - left} frames, expected "
+            f"{num_frames}: forged, for no encoder writes this"
+        )
+    return np.array(frames, dtype=np.int64).reshape(
+        len(frames), len(prior.cardinalities)
+    )
 
 
 def _models(

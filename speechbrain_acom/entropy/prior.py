@@ -116,6 +116,35 @@ class StaticPrior:
             )
         return cls([_frequencies(c) for c in np.split(counts, starts[1:])])
 
+    def first(self, count: int) -> "StaticPrior":
+        """The prior of the first codes of every frame.
+
+        Arguments
+        ---------
+        count : int
+            Number of tables, from 1 to K.
+
+        Returns
+        -------
+        StaticPrior
+            The first tables, unchanged; this prior itself for all of them.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such number of tables.
+        """
+        if count == len(self._tables):
+            return self
+        if not 1 <= count < len(self._tables):
+            raise ConfigurationError(
+                "num_codebooks",
+                count,
+                f"1 to {len(self._tables)}, as many as the prior was fitted "
+                "for",
+            )
+        return StaticPrior(self._tables[:count])
+
     def checked(self, codes: np.ndarray) -> np.ndarray:
         """Make sure that this prior can code these codes.
 

@@ -130,7 +130,8 @@ def export_coded(
         ("cloud", (*CLOUD_FILES, interface.VOCABULARY)),
         ("both", (*ALL_FILES, interface.VOCABULARY)),
     ):
-        keys = ["sample_rate", "compute_features", "normalize", "split"]
+        modules = needed_modules(half, interface)
+        keys = ["sample_rate", *modules]
         if half != "device":
             keys += [interface.VOCABULARY, *interface.TASK_KEYS]
         text = _kept_yaml(hyperparams_file, keys) + _added_yaml(
@@ -195,6 +196,11 @@ def copy_half(source: str | Path, half: str, folder: str | Path) -> Path:
     return folder
 
 
+def needed_modules(half: str, interface: type[AcomInterface]) -> list[str]:
+    """Modules that a half loads: the cloud makes no features."""
+    return ["split"] if half == "cloud" else interface.MODULES_NEEDED
+
+
 def _save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
     if isinstance(vocabulary, CategoricalEncoder):
         vocabulary.save(path)
@@ -251,7 +257,7 @@ def _added_yaml(
     lines += [f"half: {half}"]
     lines += [f"interface: {interface.__name__}"]
     lines += [f'model_hash: "{model_hash.hex()}"', "modules:"]
-    for name in interface.MODULES_NEEDED:
+    for name in needed_modules(half, interface):
         lines += [f"    {name}: !ref <{name}>"]
     lines += [
         "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer"

@@ -13,6 +13,7 @@ from speechbrain.inference.interfaces import Pretrained
 from torch import Tensor
 
 from speechbrain_acom.audio import load_audio, pad_short
+from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.entropy.bitstream import (
     MAX_FRAMES,
     read_message,
@@ -117,13 +118,22 @@ class AcomInterface(Pretrained):
             source, hparams_file=hparams_file(half), **kwargs
         )
 
-    def encode_file(self, path: str | Path) -> bytes:
+    @property
+    def bottleneck(self) -> Bottleneck:
+        """The module that stands in the cut."""
+        return self.mods.split.bottleneck
+
+    def encode_file(
+        self, path: str | Path, num_codebooks: int | None = None
+    ) -> bytes:
         """Turn an audio file into one message.
 
         Arguments
         ---------
         path : str | Path
             Audio of any sample rate and number of channels.
+        num_codebooks : int | None
+            As for :meth:`encode`.
 
         Returns
         -------
@@ -135,15 +145,15 @@ class AcomInterface(Pretrained):
         AudioError
             If the file is missing, empty, damaged, not audio or too long.
         ConfigurationError
-            If only the cloud half is loaded.
+            As for :meth:`encode`.
         """
         signal = load_audio(path, self.hparams.sample_rate)
         try:
-            return self.encode(signal)
+            return self.encode(signal, num_codebooks)
         except AudioError as error:
             raise AudioError(f"{path}: {error}") from None
 
-    def encode(self, signal: Tensor) -> bytes:
+    def encode(self, signal: Tensor, num_codebooks: int | None = None) -> bytes:
         """Turn a signal into one message.
 
         Arguments
@@ -151,6 +161,10 @@ class AcomInterface(Pretrained):
         signal : Tensor
             Mono, floating point, shape (time,), at the model's sample rate.
             Less than 0.1 s is followed by silence.
+        num_codebooks : int | None
+            k, from 1 to K: send only the first k codebooks, where the
+            quantizer is truncatable. Smaller: fewer bits, coarser features.
+            None: all K. The decoder finds k in the message.
 
         Returns
         -------
@@ -163,13 +177,15 @@ class AcomInterface(Pretrained):
             If the signal is of another shape or type, empty, too long, or
             holds NaN or infinite samples.
         ConfigurationError
-            If only the cloud half is loaded.
+            If only the cloud half is loaded, or the quantizer has no such k.
         """
-        codes, num_frames = self.signal_codes(signal)
+        codes, num_frames = self.signal_codes(signal, num_codebooks)
         return self.message(codes, num_frames)
 
     @torch.no_grad()
-    def signal_codes(self, signal: Tensor) -> tuple[Tensor, int]:
+    def signal_codes(
+        self, signal: Tensor, num_codebooks: int | None = None
+    ) -> tuple[Tensor, int]:
         """Run the device half up to the codes.
 
         Arguments, errors: as :meth:`encode`.
@@ -177,7 +193,8 @@ class AcomInterface(Pretrained):
         Returns
         -------
         codes : Tensor
-            int64, shape (code frame, K), on the CPU.
+            int64, shape (code frame, K), on the CPU; fewer columns where only
+            the first codebooks are sent.
         num_frames : int
             Frames at the cut, before merging.
         """
@@ -194,7 +211,7 @@ class AcomInterface(Pretrained):
                 f"signal: found {num_frames} frames at the cut, expected at "
                 f"most {MAX_FRAMES}: code the recording in pieces"
             )
-        codes = self.mods.split.bottleneck.encode(cut.values, cut.lengths)
+        codes = self.bottleneck.encode(cut.values, cut.lengths, num_codebooks)
         return codes[0].cpu(), num_frames
 
     def message(self, codes: Tensor, num_frames: int) -> bytes:
@@ -203,7 +220,7 @@ class AcomInterface(Pretrained):
         Arguments
         ---------
         codes : Tensor
-            Integers, shape (code frame, K), on the CPU.
+            What :meth:`signal_codes` gave.
         num_frames : int
             Frames at the cut, before merging.
 
@@ -214,11 +231,14 @@ class AcomInterface(Pretrained):
 
         Raises
         ------
+        ConfigurationError
+            If the codes do not cover that many frames.
         BitstreamError
             If a code is not an entry of its codebook.
         """
+        framing = self.bottleneck.framing
         return write_message(
-            codes.numpy(), num_frames, self.prior, self.model_hash
+            codes.numpy(), num_frames, self.prior, self.model_hash, framing
         )
 
     @torch.no_grad()
@@ -243,17 +263,17 @@ class AcomInterface(Pretrained):
             If only the device half is loaded.
         """
         self._need("cloud")
-        bottleneck = self.mods.split.bottleneck
         read = read_message(
-            message, self.prior, self.model_hash, bottleneck.code_frames
+            message, self.prior, self.model_hash, self.bottleneck.framing
         )
         if read.num_frames == 0:
             raise BitstreamError(
                 "message: found 0 frames, expected at least 1: forged, for "
                 "no encoder writes this"
             )
+        self._check_codebooks(read.codes.shape[1])
         codes = torch.from_numpy(read.codes).to(self.device).unsqueeze(0)
-        values = bottleneck.decode(codes, read.num_frames)
+        values = self.bottleneck.decode(codes, read.num_frames)
         lengths = torch.ones(1, device=self.device)
         try:
             return self.mods.split.cloud(values, lengths)
@@ -263,6 +283,16 @@ class AcomInterface(Pretrained):
             raise BitstreamError(
                 f"message of {read.num_frames} frames: the cloud half fails "
                 f"on it ({reason}), expected one that an encoder wrote"
+            ) from error
+
+    def _check_codebooks(self, columns: int) -> None:
+        """Raise if the cloud half cannot decode so many columns of codes."""
+        books = columns - self.bottleneck.framing.run_columns
+        try:
+            self.bottleneck.quantizer.checked_num_codebooks(books)
+        except ConfigurationError as error:
+            raise BitstreamError(
+                f"message: {error}: forged, for no encoder writes this"
             ) from error
 
     def _need(self, half: str) -> None:

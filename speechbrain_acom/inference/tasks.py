@@ -60,7 +60,9 @@ class AcomASR(AcomInterface):
         )
         return tokens_to_text(self.hparams.tokenizer, tokens[0])
 
-    def transcribe_file(self, path: str | Path) -> str:
+    def transcribe_file(
+        self, path: str | Path, num_codebooks: int | None = None
+    ) -> str:
         """Text of an audio file, through the bytes.
 
         Arguments, errors: as :meth:`encode_file`; both halves are needed.
@@ -70,7 +72,7 @@ class AcomASR(AcomInterface):
         str
             As :meth:`decode`.
         """
-        return self.decode(self.encode_file(path))
+        return self.decode(self.encode_file(path, num_codebooks))
 
 
 class AcomClassifier(AcomInterface):
@@ -104,7 +106,9 @@ class AcomClassifier(AcomInterface):
         name = self.hparams.label_encoder.ind2lab[int(index)]
         return Label(name, float(score))
 
-    def classify_file(self, path: str | Path) -> Label:
+    def classify_file(
+        self, path: str | Path, num_codebooks: int | None = None
+    ) -> Label:
         """Label of an audio file, through the bytes.
 
         Arguments, errors: as :meth:`encode_file`; both halves are needed.
@@ -114,7 +118,7 @@ class AcomClassifier(AcomInterface):
         Label
             As :meth:`decode`.
         """
-        return self.decode(self.encode_file(path))
+        return self.decode(self.encode_file(path, num_codebooks))
 
 
 INTERFACES = {kind.__name__: kind for kind in (AcomASR, AcomClassifier)}

@@ -31,7 +31,8 @@ class Complexity:
     total_gmac_per_s : float
         Both sides together.
     device_parameters : int
-        Parameters that the device needs; buffers are not parameters.
+        Parameters that the device needs, those of the features included;
+        buffers are not parameters.
     cloud_parameters : int
         Parameters that the cloud needs; some may be on both sides.
     """
@@ -58,6 +59,8 @@ def complexity(
     single numbers: activations, norms, softmax, poolings, the search for the
     smallest of the distances once they are there. The counter does not know
     ``torch.cdist``: a quantizer of your own should multiply matrices instead.
+    The comparison of neighbouring frames by ``merge_mode: similar`` is added;
+    the noise then has as many frames of codes as it has runs.
 
     Attention grows with the square of the clip, so that a second of a longer
     clip costs more; state ``seconds`` with a figure.
@@ -102,6 +105,9 @@ def complexity(
         device, quantizer, cloud = _walk(split, compute_features, audio)
     clip = GIGA * seconds
     parameters = {half: _num_parameters(split, half) for half in HALVES}
+    if isinstance(compute_features, torch.nn.Module):
+        on_features = [item.numel() for item in compute_features.parameters()]
+        parameters["device"] += sum(on_features)
     return Complexity(
         device_gmac_per_s=device / clip,
         quantizer_gmac_per_s=quantizer / clip,
@@ -119,12 +125,14 @@ def _walk(
     bottleneck, lengths = split.bottleneck, audio.new_ones(1)
     features, on_features = _counted(compute_features, audio)
     cut, on_layers = _counted(split.device, features, lengths)
-    merged, on_merge = _counted(bottleneck.merged, cut.values, cut.lengths)
-    codes, on_search = _counted(bottleneck.quantizer.encode, *merged)
     num_frames = cut.values.shape[1]
+    merged = bottleneck.merged(cut.values, cut.lengths)
+    _, on_search = _counted(bottleneck.quantizer.encode, *merged)
+    codes, on_codes = _counted(bottleneck.encode, cut.values, cut.lengths)
+    on_merge = bottleneck.merge.multiply_adds(num_frames)
     decoded, on_decoder = _counted(bottleneck.decode, codes, num_frames)
     _, on_cloud = _counted(split.cloud, decoded, cut.lengths)
-    device = on_features + on_layers + on_merge + on_search
+    device = on_features + on_layers + on_merge + on_codes
     return device, on_search, on_decoder + on_cloud
 
 

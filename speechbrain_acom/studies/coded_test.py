@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from speechbrain_acom.audio import load_audio, probe_audio
 from speechbrain_acom.entropy.bitstream import read_header
+from speechbrain_acom.entropy.framing import Framing
 from speechbrain_acom.entropy.prior import StaticPrior
 from speechbrain_acom.errors import AudioError, DataError
 from speechbrain_acom.inference.export import copy_half
@@ -75,7 +76,9 @@ class CodedTest:
     rate : Rate
         The four rates of the real messages.
     codebook_use : list[CodebookUseRow]
-        Use of each codebook on the test set.
+        Use of each codebook that was sent.
+    mean_run : float
+        Frames at the cut per frame of codes.
     seconds : float
         Audio that was coded.
     skipped : list[str]
@@ -88,6 +91,7 @@ class CodedTest:
     constant: list[str]
     rate: Rate
     codebook_use: list[CodebookUseRow]
+    mean_run: float
     seconds: float
     skipped: list[str]
 
@@ -98,6 +102,7 @@ def run_coded_test(
     items: Sequence[TestItem],
     folder: str | Path,
     seed: int = 0,
+    num_codebooks: int | None = None,
 ) -> CodedTest:
     """Code a test set into bytes and have another process answer.
 
@@ -114,6 +119,8 @@ def run_coded_test(
         an earlier test are replaced.
     seed : int
         Of the random codes.
+    num_codebooks : int | None
+        k: send the first k codebooks only. None: all of them.
 
     Returns
     -------
@@ -122,20 +129,25 @@ def run_coded_test(
 
     Raises
     ------
+    ConfigurationError
+        If the quantizer has no such k.
     DataError
         If no item can be read, or the second process fails.
     """
     folder = Path(folder)
     _remove_earlier(folder)
-    prior = interface.prior
-    meter, use = RateMeter(prior), CodebookUse(prior.cardinalities)
-    generator = np.random.default_rng(seed)
+    framing = interface.bottleneck.framing
+    prior = _sent_prior(interface, num_codebooks)
+    books = prior.cardinalities[framing.run_columns :]
+    meter, use = RateMeter(prior), CodebookUse(books)
+    controls = _Controls(prior, framing, np.random.default_rng(seed))
     coded, skipped, total = [], [], 0.0
+    frames, code_frames = 0, 0
     for item in tqdm(items, desc="coding the test set"):
         try:
             seconds = probe_audio(item.path).seconds
             signal = load_audio(item.path, interface.hparams.sample_rate)
-            codes, num_frames = interface.signal_codes(signal)
+            codes, num_frames = interface.signal_codes(signal, num_codebooks)
         except AudioError as error:
             logger.warning("left out: %s", error)
             skipped.append(item.name)
@@ -143,13 +155,15 @@ def run_coded_test(
         message = interface.message(codes, num_frames)
         payload = read_header(message).payload_bytes
         meter.add(codes.numpy(), payload, len(message), seconds)
-        use.update(codes.unsqueeze(0))
+        use.update(codes[:, framing.run_columns :].unsqueeze(0))
         messages = {"real": message}
-        for control, values in _controls(codes, prior, generator).items():
+        for control, values in controls.codes(num_frames).items():
             messages[control] = interface.message(values, num_frames)
         _write(messages, folder, item)
         coded.append(item)
         total += seconds
+        frames += num_frames
+        code_frames += len(codes)
     if not coded:
         raise DataError(
             f"test set: found no readable file of {len(items)}, expected audio"
@@ -165,6 +179,7 @@ def run_coded_test(
         targets=[item.target for item in coded],
         rate=meter.rate(),
         codebook_use=use.rows(),
+        mean_run=frames / code_frames,
         seconds=total,
         skipped=skipped,
         **given,
@@ -181,14 +196,34 @@ def _message_path(folder: Path, variant: str, item: TestItem) -> Path:
     return folder / "messages" / variant / f"{item.name}.acom"
 
 
-def _controls(
-    codes: Tensor, prior: StaticPrior, generator: np.random.Generator
-) -> dict[str, Tensor]:
-    """Codes of the same shape that say nothing about the audio."""
-    drawn = generator.integers(0, prior.cardinalities, codes.shape)
-    likeliest = [int(table.argmax()) for table in prior.tables]
-    constant = torch.tensor(likeliest).expand(codes.shape)
-    return {"random": torch.from_numpy(drawn), "constant": constant}
+def _sent_prior(
+    interface: AcomInterface, num_codebooks: int | None
+) -> StaticPrior:
+    """Tables of what is sent."""
+    bottleneck = interface.bottleneck
+    books = bottleneck.quantizer.checked_num_codebooks(num_codebooks)
+    return interface.prior.first(bottleneck.framing.run_columns + books)
+
+
+@dataclass
+class _Controls:
+    """Makes codes that say nothing about the audio but its length."""
+
+    prior: StaticPrior
+    framing: Framing
+    generator: np.random.Generator
+
+    def codes(self, num_frames: int) -> dict[str, Tensor]:
+        """Codes (code frame, K) that cover so many frames, by control."""
+        cardinalities = self.prior.cardinalities
+        shape = (self.framing.most_code_frames(num_frames), len(cardinalities))
+        drawn = self.generator.integers(0, cardinalities, shape)
+        likeliest = [int(table.argmax()) for table in self.prior.tables]
+        constant = np.broadcast_to(likeliest, shape)
+        return {
+            name: torch.from_numpy(self.framing.trimmed(codes, num_frames))
+            for name, codes in (("random", drawn), ("constant", constant))
+        }
 
 
 def _write(messages: dict[str, bytes], folder: Path, item: TestItem) -> None:

@@ -20,6 +20,7 @@ from speechbrain.utils.logger import get_logger
 
 from speechbrain_acom.dataio import AudioDataset
 from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference import AcomInterface
 from speechbrain_acom.inference.export import (
     Vocabulary,
@@ -27,6 +28,7 @@ from speechbrain_acom.inference.export import (
     export_continuous,
 )
 from speechbrain_acom.metrics.complexity import complexity
+from speechbrain_acom.quantizers import Quantizer
 from speechbrain_acom.storage import writing_into
 from speechbrain_acom.studies.coded_test import (
     CodedTest,
@@ -87,7 +89,13 @@ def finish(
         The training set, whose codes the prior is fitted on.
     test_data : Mapping[str, AudioDataset]
         Test sets by name.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``test_num_codebooks`` asks for what the quantizer does not have.
     """
+    books = _tested_codebooks(brain.bottleneck.quantizer, hparams)
     rows = []
     for name, dataset in test_data.items():
         brain.evaluate(
@@ -104,9 +112,12 @@ def finish(
     with writing_into(hparams["output_folder"]):
         _export(brain, hparams, task, train_data)
     if not brain.bottleneck.quantizer.lossless:
-        for row, (name, dataset) in zip(rows, test_data.items(), strict=True):
-            tested = _coded_test(hparams, task, name, dataset)
-            row |= _coded_columns(tested, task, row)
+        tested = zip(rows, test_data.items(), strict=True)
+        rows = [
+            _coded_row(row, hparams, task, name, dataset, num_codebooks)
+            for row, (name, dataset) in tested
+            for num_codebooks in books
+        ]
     data = _data(hparams, train_data, test_data)
     path = write_results(hparams["results_file"], rows, data, hparams["seed"])
     logger.info("results: %s", path)
@@ -154,26 +165,59 @@ def _export(
     )
 
 
-def _coded_test(
-    hparams: dict, task: Task, name: str, dataset: AudioDataset
-) -> CodedTest:
+def _tested_codebooks(quantizer: Quantizer, hparams: dict) -> list[int]:
+    """Every number of codebooks that the messages of a test set hold."""
+    wanted = hparams["test_num_codebooks"]
+    if not wanted:
+        return [len(quantizer.cardinalities)]
+    try:
+        return [quantizer.checked_num_codebooks(books) for books in wanted]
+    except (ConfigurationError, TypeError) as error:
+        raise ConfigurationError(
+            "test_num_codebooks",
+            wanted,
+            f"null, or a list of what can be sent ({error})",
+        ) from None
+
+
+def _coded_row(
+    row: Row,
+    hparams: dict,
+    task: Task,
+    name: str,
+    dataset: AudioDataset,
+    num_codebooks: int,
+) -> Row:
+    """A row with the figures of the bytes of so many codebooks."""
     folder = Path(hparams["output_folder"])
     items = [
         TestItem(key, example["wav"], example[task.target])
         for key, example in dataset.data.items()
     ]
     device = task.interface.from_hparams(folder / "export", half="device")
-    return run_coded_test(
+    place, total = folder / "coded" / name, row["num_codebooks"]
+    if num_codebooks != total:
+        place = folder / "coded" / f"{name}_first_{num_codebooks}"
+    tested = run_coded_test(
         device,
         folder / "export",
         items,
-        folder / "coded" / name,
+        place,
         hparams["seed"],
+        num_codebooks,
     )
+    real = task.score(tested.targets, tested.real)
+    row = {**row, "num_codebooks": num_codebooks}
+    for key in real:
+        # What this process says has a name of its own, and all codebooks.
+        value = row.pop(key)
+        if num_codebooks == total:
+            row[f"in_process_{key}"] = value
+    return {**row, **real, **_coded_columns(tested, task)}
 
 
 def _model_columns(brain: AcomBrain, hparams: dict) -> Row:
-    cardinalities = brain.bottleneck.cardinalities
+    cardinalities = brain.bottleneck.quantizer.cardinalities
     coded = not brain.bottleneck.quantizer.lossless
     counted = complexity(
         brain.split, hparams["compute_features"], hparams["sample_rate"]
@@ -183,6 +227,7 @@ def _model_columns(brain: AcomBrain, hparams: dict) -> Row:
         "quantizer": type(brain.bottleneck.quantizer).__name__,
         "split_layer": hparams["split_layer"],
         "merge": hparams["merge"],
+        "merge_mode": hparams["merge_mode"],
         "num_codebooks": len(cardinalities) if coded else 0,
         "codebook_size": max(cardinalities) if coded else 0,
         "beta": hparams["beta"],
@@ -190,14 +235,9 @@ def _model_columns(brain: AcomBrain, hparams: dict) -> Row:
     }
 
 
-def _coded_columns(tested: CodedTest, task: Task, row: Row) -> Row:
-    """Figures of the bytes; those of this process get a name of their own."""
-    real = task.score(tested.targets, tested.real)
-    columns: dict[str, Any] = {
-        **{f"in_process_{key}": row[key] for key in real},
-        **real,
-        **asdict(tested.rate),
-    }
+def _coded_columns(tested: CodedTest, task: Task) -> Row:
+    """Figures of the bytes, beside those of the right answers."""
+    columns: dict[str, Any] = asdict(tested.rate)
     for name in ("random", "constant"):
         answers = getattr(tested, name)
         for key, value in task.score(tested.targets, answers).items():
@@ -206,6 +246,7 @@ def _coded_columns(tested: CodedTest, task: Task, row: Row) -> Row:
         prefix = f"codebook_{use.codebook}"
         columns[f"{prefix}_perplexity"] = use.perplexity
         columns[f"{prefix}_used_percent"] = use.used_percent
+    columns["mean_run_frames"] = tested.mean_run
     columns["messages"] = len(tested.real)
     columns["audio_s"] = tested.seconds
     return columns

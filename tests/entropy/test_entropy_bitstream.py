@@ -1,8 +1,8 @@
 """The container: round trips, damage, forgery, and messages of the past.
 
-The golden files in tests/entropy/golden are what version 1 wrote. A change
-that cannot read them, or that writes other bytes, needs a new version. Then
-write them again, and the example in docs/bitstream.md, with
+The golden files in tests/entropy/golden are what earlier releases wrote. A
+change that cannot read them, or that writes other bytes, needs a new version.
+Then write them again, and the example in docs/bitstream.md, with
 
     ACOM_REGENERATE_GOLDEN=1 pytest tests/entropy/test_entropy_bitstream.py
 """
@@ -16,6 +16,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from message_helpers import (
+    MODEL,
+    PAIRS,
+    RUNS,
+    read,
+    sealed,
+    skewed_codes,
+    skewed_prior,
+)
 
 from speechbrain_acom.entropy import bitstream
 from speechbrain_acom.entropy.bitstream import (
@@ -24,40 +33,12 @@ from speechbrain_acom.entropy.bitstream import (
     read_message,
     write_message,
 )
+from speechbrain_acom.entropy.framing import ONE_TO_ONE, Framing
 from speechbrain_acom.entropy.prior import StaticPrior
 from speechbrain_acom.errors import BitstreamError, ConfigurationError
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "bitstream.md"
-MODEL = b"\xca\xfe"
-
-
-def skewed_prior() -> StaticPrior:
-    random = np.random.default_rng(11)
-    codes = random.geometric(0.2, (500, 2)).clip(max=16) - 1
-    return StaticPrior.fit([codes], (16, 16))
-
-
-def skewed_codes(seed, num_frames) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    return random.geometric(0.2, (num_frames, 2)).clip(max=16) - 1
-
-
-def same(num_frames: int) -> int:
-    return num_frames
-
-
-def merged(num_frames: int) -> int:
-    return -(-num_frames // 2)
-
-
-def sealed(body: bytes) -> bytes:
-    """A message with a right checksum, whatever stands in it."""
-    return body + bytes([bitstream._crc8(body)])
-
-
-def read(message: bytes):
-    return read_message(message, skewed_prior(), MODEL, same)
 
 
 @settings(deadline=None, max_examples=60)
@@ -70,18 +51,27 @@ def read(message: bytes):
 )
 def test_round_trip(data, cardinalities, num_frames, model_hash, seed):
     random = np.random.default_rng(seed)
-    code_frames = data.draw(st.sampled_from([same, merged]))
-    shape = (code_frames(num_frames), len(cardinalities))
+    framing = data.draw(st.sampled_from([ONE_TO_ONE, PAIRS, RUNS]))
+    least = framing.run_columns + 1
+    cardinalities = [5] * (least - 1) + cardinalities
+    sent = data.draw(st.integers(least, len(cardinalities)))
     prior = StaticPrior.fit(
         [random.integers(0, cardinalities, (40, len(cardinalities))) // 2],
         cardinalities,
     )
-    codes = random.integers(0, cardinalities, shape)
-    message = write_message(codes, num_frames, prior, model_hash)
-    result = read_message(message, prior, model_hash, code_frames)
-    assert np.array_equal(result.codes, codes)
+    shape = (framing.most_code_frames(num_frames), len(cardinalities))
+    codes = framing.trimmed(
+        random.integers(0, cardinalities, shape), num_frames
+    )
+    message = write_message(
+        codes[:, :sent], num_frames, prior, model_hash, framing
+    )
+    result = read_message(message, prior, model_hash, framing)
+    assert np.array_equal(result.codes, codes[:, :sent])
     assert result.num_frames == num_frames
-    container = 5 if num_frames < 128 else 6
+    truncated = sent < len(cardinalities)
+    assert message[0] == (0xA2 if truncated else 0xA1)
+    container = (5 if num_frames < 128 else 6) + truncated
     assert len(message) == container + result.payload_bytes
 
 
@@ -91,6 +81,7 @@ def test_header_tells_what_the_message_holds():
     assert header.version == 1
     assert header.model_hash == MODEL
     assert header.num_frames == 200
+    assert header.num_codebooks is None
     assert header.header_bytes == 5
     assert header.payload_bytes == len(message) - 6
 
@@ -106,15 +97,32 @@ def test_longest_message():
     codes = np.zeros((MAX_FRAMES, 1), int)
     message = write_message(codes, MAX_FRAMES, prior, MODEL)
     assert len(message) == 7
-    result = read_message(message, prior, MODEL, same)
+    result = read_message(message, prior, MODEL)
     assert result.codes.shape == (MAX_FRAMES, 1)
     with pytest.raises(ConfigurationError, match="num_frames: found 65537"):
         write_message(codes, MAX_FRAMES + 1, prior, MODEL)
 
 
-def test_more_code_frames_than_frames_is_refused():
-    with pytest.raises(ConfigurationError, match="num_frames: found 9"):
-        write_message(skewed_codes(0, 10), 9, skewed_prior(), MODEL)
+@pytest.mark.parametrize(
+    ("framing", "num_frames", "expected"),
+    [
+        (ONE_TO_ONE, 9, "10"),
+        (ONE_TO_ONE, 11, "10"),
+        (PAIRS, 18, "19 to 20"),
+        (PAIRS, 21, "19 to 20"),
+        (RUNS, 29, "30"),
+        (RUNS, 31, "30"),
+    ],
+)
+def test_codes_that_cover_other_frames_are_refused(
+    framing, num_frames, expected
+):
+    codes = np.full((10, 2), 2)
+    with pytest.raises(
+        ConfigurationError,
+        match=f"num_frames: found {num_frames}, expected {expected}, which",
+    ):
+        write_message(codes, num_frames, skewed_prior(), MODEL, framing)
 
 
 @pytest.mark.parametrize("model_hash", [b"", b"a", b"abc"])
@@ -169,13 +177,18 @@ def test_truncation_is_seldom_missed():
 @settings(deadline=None, max_examples=200)
 @given(message=st.binary(max_size=60))
 def test_garbage_gives_codes_or_a_bitstream_error(message):
-    for candidate in (message, sealed(b"\xa1" + MODEL + message)):
+    candidates = [message]
+    candidates += [
+        sealed(start + MODEL + message) for start in (b"\xa1", b"\xa2")
+    ]
+    for candidate in candidates:
         try:
             result = read(candidate)
         except BitstreamError as error:
             assert "\n" not in str(error)
         else:
-            assert result.codes.shape == (result.num_frames, 2)
+            columns = 1 if candidate[0] == 0xA2 else 2
+            assert result.codes.shape == (result.num_frames, columns)
 
 
 def test_appended_zeros_are_found():
@@ -207,9 +220,9 @@ def test_other_files_are_no_message():
 
 def test_version_is_named_before_the_checksum():
     with pytest.raises(
-        BitstreamError, match="version 2, this reader knows version 1"
+        BitstreamError, match="version 3, this reader knows versions 1 and 2"
     ):
-        read(b"\xa2 of a layout that nobody knows yet")
+        read(b"\xa3 of a layout that nobody knows yet")
 
 
 def test_short_messages_are_cut_short():
@@ -236,8 +249,9 @@ def test_message_of_another_model():
     assert read_header(message).model_hash == b"\xaa\xbb"
 
 
-def forbidden_code_frames(num_frames: int) -> int:
-    raise AssertionError("a forged number of frames was used")
+class ForbiddenFraming(Framing):
+    def covered(self, frame):
+        raise AssertionError("a forged number of frames was used")
 
 
 @pytest.mark.parametrize(
@@ -253,59 +267,83 @@ def forbidden_code_frames(num_frames: int) -> int:
 def test_forged_number_of_frames_is_refused_before_use(count):
     message = sealed(b"\xa1" + MODEL + bytes.fromhex(count) + b"payload")
     with pytest.raises(BitstreamError, match="more than 65536 frames"):
-        read_message(message, skewed_prior(), MODEL, forbidden_code_frames)
+        read_message(message, skewed_prior(), MODEL, ForbiddenFraming())
 
 
 @pytest.mark.parametrize("count", ["80", "8180", "8000", "838000", "80" * 50])
 def test_malformed_number_of_frames_is_refused(count):
     message = sealed(b"\xa1" + MODEL + bytes.fromhex(count))
     with pytest.raises(BitstreamError, match="number of frames is malformed"):
-        read_message(message, skewed_prior(), MODEL, forbidden_code_frames)
+        read_message(message, skewed_prior(), MODEL, ForbiddenFraming())
 
 
-def golden_case(name: str, num_frames: int, code_frames) -> dict:
+def golden_codes(num_frames: int, framing: Framing) -> np.ndarray:
     """Codes made by arithmetic, so that no random generator matters."""
-    count = code_frames(num_frames)
+    count = framing.most_code_frames(num_frames)
     step = np.arange(3 * count).reshape(count, 3)
     codes = (step * step % 101 * [1, 3, 0] // 7) % [8, 5, 1]
-    return {"name": name, "num_frames": num_frames, "codes": codes.tolist()}
+    return framing.trimmed(codes, num_frames)
 
 
+# Name, frames, framing and columns that are sent. Version 2 and messages with
+# run lengths are younger: their codes are in no file.
 GOLDEN_CASES = [
-    ("empty", 0, same),
-    ("short", 12, same),
-    ("merged", 301, merged),
+    ("empty", 0, ONE_TO_ONE, 3),
+    ("short", 12, ONE_TO_ONE, 3),
+    ("merged", 301, PAIRS, 3),
+    ("runs", 301, RUNS, 3),
+    ("first", 140, ONE_TO_ONE, 1),
+    ("first_runs", 140, RUNS, 2),
 ]
 
 
 def regenerate_golden() -> None:
-    cases = [golden_case(*case) for case in GOLDEN_CASES]
+    cases = [
+        {
+            "name": name,
+            "num_frames": num_frames,
+            "codes": golden_codes(num_frames, framing).tolist(),
+        }
+        for name, num_frames, framing, _ in GOLDEN_CASES[:3]
+    ]
     prior = StaticPrior.fit([np.array(cases[2]["codes"])], (8, 5, 1))
     prior.save(GOLDEN / "golden.prior")
     (GOLDEN / "codes.json").write_text(json.dumps(cases) + "\n")
-    for case in cases:
-        codes = np.array(case["codes"], dtype=int).reshape(-1, 3)
-        message = write_message(codes, case["num_frames"], prior, MODEL)
-        (GOLDEN / f"{case['name']}.acom").write_bytes(message)
+    for name, num_frames, framing, sent in GOLDEN_CASES:
+        codes = golden_codes(num_frames, framing)[:, :sent]
+        message = write_message(codes, num_frames, prior, MODEL, framing)
+        (GOLDEN / f"{name}.acom").write_bytes(message)
 
 
 if os.environ.get("ACOM_REGENERATE_GOLDEN"):
     regenerate_golden()
 
 
-@pytest.mark.parametrize(("name", "num_frames", "code_frames"), GOLDEN_CASES)
-def test_golden_messages_still_decode(name, num_frames, code_frames):
+@pytest.mark.parametrize(
+    ("name", "num_frames", "framing", "sent"), GOLDEN_CASES
+)
+def test_golden_messages_still_decode(name, num_frames, framing, sent):
     prior = StaticPrior.load(GOLDEN / "golden.prior")
     message = (GOLDEN / f"{name}.acom").read_bytes()
-    (case,) = [
-        case
-        for case in json.loads((GOLDEN / "codes.json").read_text())
-        if case["name"] == name
-    ]
-    result = read_message(message, prior, MODEL, code_frames)
-    assert result.codes.tolist() == case["codes"]
+    expected = golden_codes(num_frames, framing)[:, :sent]
+    result = read_message(message, prior, MODEL, framing)
+    assert np.array_equal(result.codes, expected)
     assert result.num_frames == num_frames
-    assert write_message(result.codes, num_frames, prior, MODEL) == message
+    again = write_message(result.codes, num_frames, prior, MODEL, framing)
+    assert again == message
+
+
+@pytest.mark.parametrize(
+    "case",
+    json.loads((GOLDEN / "codes.json").read_text()),
+    ids=lambda case: case["name"],
+)
+def test_golden_codes_are_made_as_before(case):
+    [(_, num_frames, framing, _)] = [
+        golden for golden in GOLDEN_CASES if golden[0] == case["name"]
+    ]
+    assert num_frames == case["num_frames"]
+    assert golden_codes(num_frames, framing).tolist() == case["codes"]
 
 
 def test_golden_prior_is_fitted_as_before():

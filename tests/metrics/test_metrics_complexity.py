@@ -129,6 +129,21 @@ def test_search_of_the_quantizer_is_part_of_the_device():
     assert cost.cloud_gmac_per_s == pytest.approx((decoder + head) / 1e9)
 
 
+def test_comparison_of_frames_is_part_of_the_device():
+    costs = [
+        count(
+            torch.nn.Linear(10, 20),
+            20,
+            torch.nn.Linear(20, 3),
+            partial(Bottleneck, quantizer=Bypass, merge=2, merge_mode=mode),
+        )
+        for mode in ("average", "similar")
+    ]
+    equal, alike = (cost.device_gmac_per_s for cost in costs)
+    comparisons = FRAME_RATE * (4 * 2 - 1) * 20
+    assert alike - equal == pytest.approx(comparisons / 1e9)
+
+
 def conformer_cost(split_layer: int, seconds: float, attention: str):
     transformer = TransformerASR(
         tgt_vocab=2,

@@ -23,7 +23,7 @@ from speechbrain_acom.inference import AcomASR, AcomClassifier
 
 MODEL = {
     *("hparams", "test_set", "epochs", "quantizer"),
-    *("split_layer", "merge", "beta"),
+    *("split_layer", "merge", "merge_mode", "beta"),
     *("num_codebooks", "codebook_size", "skipped_files"),
     *("device_gmac_per_s", "quantizer_gmac_per_s", "cloud_gmac_per_s"),
     *("total_gmac_per_s", "device_parameters", "cloud_parameters"),
@@ -42,7 +42,8 @@ def columns(*metrics, coded=False):
         for number in range(TINY_RVQ["num_codebooks"])
         for key in ("perplexity", "used_percent")
     }
-    return MODEL | RATES | scores | use | {"messages", "audio_s"}
+    counts = {"mean_run_frames", "messages", "audio_s"}
+    return MODEL | RATES | scores | use | counts
 
 
 @pytest.fixture(scope="session")
@@ -206,6 +207,40 @@ def test_quantized_recogniser_has_every_figure(quantized_asr, asr):
     assert row["payload_bps"] < row["message_bps"]
     for key in WORDS:
         assert row[key] == row[f"in_process_{key}"]
+
+
+def test_scalable_recogniser_of_runs_has_a_row_for_every_rate(
+    runs, speech, asr
+):
+    done = finished(
+        run(
+            ASR,
+            "mini_rvq",
+            runs / "asr_scalable",
+            data_folder=speech,
+            pretrained_path=asr.folder / "export",
+            number_of_epochs=1,
+            merge=2,
+            merge_mode="similar",
+            test_num_codebooks="[1, 2]",
+            **TINY_ASR,
+            **TINY_RVQ,
+        )
+    )
+    first, whole = done.results["rows"]
+    assert set(whole) == columns(*WORDS, coded=True)
+    missing = {f"in_process_{key}" for key in WORDS}
+    missing |= {"codebook_1_perplexity", "codebook_1_used_percent"}
+    assert set(first) == set(whole) - missing
+    assert is_finite(first) and is_finite(whole)
+    assert (first["num_codebooks"], whole["num_codebooks"]) == (1, 2)
+    for key in WORDS:
+        assert whole[key] == whole[f"in_process_{key}"]
+    for key in RATES:
+        assert first[key] < whole[key]
+    assert first["mean_run_frames"] == whole["mean_run_frames"] > 1
+    for name in ("test-synthetic", "test-synthetic_first_1"):
+        assert (done.folder / "coded" / name / "answers.json").exists()
 
 
 def test_quantizer_starts_from_the_pretrained_model(quantized_asr, asr):

@@ -63,9 +63,9 @@ def messages(folder, variant):
 
 
 def codes_of(device, folder, variant):
-    code_frames = device.mods.split.bottleneck.code_frames
+    framing = device.bottleneck.framing
     return [
-        read_message(one, device.prior, device.model_hash, code_frames).codes
+        read_message(one, device.prior, device.model_hash, framing).codes
         for one in messages(folder, variant)
     ]
 
