@@ -24,6 +24,14 @@ from speechbrain_acom.splits.leak import (  # noqa: E402
     code_leak,
     gradient_leak,
 )
+from speechbrain_acom.splits.second_encoder import (  # noqa: E402
+    FilterBankEncoder,
+    LastChannels,
+    SecondEncoder,
+)
+from speechbrain_acom.splits.sequential import (  # noqa: E402
+    SequentialSplit,
+)
 from speechbrain_acom.splits.slim_cnn14 import SlimCnn14  # noqa: E402
 
 __all__ = [
@@ -34,8 +42,12 @@ __all__ = [
     "CutFrames",
     "DeviceHalf",
     "EcapaSplit",
+    "FilterBankEncoder",
+    "LastChannels",
     "LayeredSplit",
     "LeakError",
+    "SecondEncoder",
+    "SequentialSplit",
     "SlimCnn14",
     "Split",
     "SplitResult",

@@ -23,6 +23,7 @@ from speechbrain_acom.lengths import (
 )
 from speechbrain_acom.splits.contract import CloudHalf, CutFrames, DeviceHalf
 from speechbrain_acom.splits.layers import ClassifierSplit, check_split_layer
+from speechbrain_acom.splits.second_encoder import SecondEncoder
 
 NUM_BLOCKS = 6
 NUM_POOLINGS = 5
@@ -147,15 +148,26 @@ class Cnn14CloudHalf(CloudHalf):
         )
         self.pooling = ClipPooling() if split_layer < NUM_LAYERS else None
         self.classifier = classifier
+        self.hidden_channels = _channels(embedding_model, NUM_LAYERS)
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Decoded frames (batch, frame, channel) to (batch, 1, class)."""
         if self.pooling:
-            values = self._embedding(values, lengths)
+            values = self.pooling(*self._maps(values, lengths))
         return self.classifier(values)
 
-    def _embedding(self, values: Tensor, lengths: Tensor) -> Tensor:
-        """Unfold the maps and run the blocks that are left."""
+    def hidden(self, values: Tensor, lengths: Tensor) -> CutFrames:
+        """Maps of the last block, averaged over frequency as in the pooling.
+
+        Of a cut after the pooling: what crosses it.
+        """
+        if self.pooling:
+            maps, lengths = self._maps(values, lengths)
+            values = maps.mean(dim=3).transpose(1, 2)
+        return CutFrames(values, lengths)
+
+    def _maps(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Unfold the maps and run the blocks that are left; with lengths."""
         counts = frame_counts(lengths, values)
         padding = ~frame_mask(lengths, values).unsqueeze(2)
         values = values.masked_fill(padding, 0.0)
@@ -163,8 +175,7 @@ class Cnn14CloudHalf(CloudHalf):
         maps = values.unflatten(2, (-1, self.frequencies)).transpose(1, 2)
         # Contiguous, so that dropout draws the same mask as without a cut.
         maps = self.blocks(maps.contiguous())
-        lengths = _pooled_lengths(counts, self.poolings, maps.shape[2])
-        return self.pooling(maps, lengths)
+        return maps, _pooled_lengths(counts, self.poolings, maps.shape[2])
 
 
 class Cnn14Split(ClassifierSplit):
@@ -185,7 +196,10 @@ class Cnn14Split(ClassifierSplit):
     split_layer : int
         M, from 0 to L = 7.
     bottleneck : Callable[..., Bottleneck]
-        Called with ``channels=``, the size of a frame at the cut.
+        Called with ``channels=``, the size of what crosses the cut.
+    second_encoder : SecondEncoder | None
+        Stands beside layers 1..M on the device; its features cross the cut
+        after theirs.
 
     Raises
     ------
@@ -213,6 +227,7 @@ class Cnn14Split(ClassifierSplit):
         classifier: torch.nn.Module,
         split_layer: int,
         bottleneck: Callable[..., Bottleneck],
+        second_encoder: SecondEncoder | None = None,
     ) -> None:
         check_split_layer(split_layer, NUM_LAYERS)
         _check_mel_bins(embedding_model)
@@ -223,6 +238,7 @@ class Cnn14Split(ClassifierSplit):
             bottleneck,
             split_layer,
             ("features", *blocks, "embedding"),
+            second_encoder,
         )
 
 

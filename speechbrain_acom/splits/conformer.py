@@ -14,6 +14,7 @@ from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.splits.contract import CloudHalf, CutFrames, DeviceHalf
 from speechbrain_acom.splits.layers import LayeredSplit, check_split_layer
+from speechbrain_acom.splits.second_encoder import SecondEncoder
 
 
 class EncoderLayers(torch.nn.Module):
@@ -100,7 +101,7 @@ class ConformerDeviceHalf(DeviceHalf):
         self.input_projection = transformer.custom_src_module
         self.positions = transformer.positional_encoding if absolute else None
         self.layers = EncoderLayers(transformer, 0, split_layer)
-        self.channels = transformer.encoder.norm.norm.normalized_shape[-1]
+        self.channels = _channels(transformer)
 
     def forward(self, features: Tensor, lengths: Tensor) -> CutFrames:
         """Features (batch, time, channel) to the frames at the cut."""
@@ -134,10 +135,15 @@ class ConformerCloudHalf(CloudHalf):
         num_layers = len(transformer.encoder.layers)
         self.layers = EncoderLayers(transformer, split_layer, num_layers)
         self.head = head
+        self.hidden_channels = _channels(transformer)
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Decoded frames (batch, frame, channel) to the head's output."""
-        return self.head(self.layers(values, lengths))
+        return self.head(self.hidden(values, lengths).values)
+
+    def hidden(self, values: Tensor, lengths: Tensor) -> CutFrames:
+        """Output of the last encoder layer and its norm."""
+        return CutFrames(self.layers(values, lengths), lengths)
 
 
 class ConformerSplit(LayeredSplit):
@@ -161,6 +167,9 @@ class ConformerSplit(LayeredSplit):
         M, from 0 to the number L of encoder layers.
     bottleneck : Callable[..., Bottleneck]
         Called with ``channels=``, the model's dimension.
+    second_encoder : SecondEncoder | None
+        Stands beside layers 1..M on the device; its features cross the cut
+        after theirs.
 
     Raises
     ------
@@ -203,6 +212,7 @@ class ConformerSplit(LayeredSplit):
         head: torch.nn.Module,
         split_layer: int,
         bottleneck: Callable[..., Bottleneck],
+        second_encoder: SecondEncoder | None = None,
     ) -> None:
         _check_transformer(transformer)
         num_layers = len(transformer.encoder.layers)
@@ -214,7 +224,13 @@ class ConformerSplit(LayeredSplit):
             bottleneck,
             split_layer,
             ("front end", *layers),
+            second_encoder,
         )
+
+
+def _channels(transformer: TransformerASR) -> int:
+    """Size of a frame between the layers."""
+    return transformer.encoder.norm.norm.normalized_shape[-1]
 
 
 def _check_transformer(transformer: TransformerASR) -> None:

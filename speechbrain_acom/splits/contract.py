@@ -1,13 +1,14 @@
 """A model cut in two: a device half, a bottleneck and a cloud half."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from speechbrain_acom.bottleneck import Bottleneck, BottleneckResult
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.splits.alignment import align
 
 HALVES = ("device", "cloud")
 
@@ -64,7 +65,30 @@ class CloudHalf(torch.nn.Module):
     Subclasses implement ``forward(values, lengths) -> Tensor`` where values
     are the decoded features at the cut, (batch, frame, channel), and lengths
     are relative, (batch,). Nothing else may reach this half.
+
+    A half that a quantizer can learn from also sets ``hidden_channels`` and
+    implements :meth:`hidden`.
     """
+
+    hidden_channels: int = 0
+
+    def hidden(self, values: Tensor, lengths: Tensor) -> CutFrames:
+        """Output of the last layer that still has frames, before the head.
+
+        Arguments
+        ---------
+        values : Tensor
+            Features at the cut, shape (batch, frame, channel).
+        lengths : Tensor
+            Relative lengths in [0, 1], shape (batch,).
+
+        Returns
+        -------
+        CutFrames
+            Shape (batch, hidden frame, hidden_channels); there may be fewer
+            frames than at the cut.
+        """
+        raise NotImplementedError
 
 
 class Split(torch.nn.Module):
@@ -83,6 +107,12 @@ class Split(torch.nn.Module):
     bottleneck : Callable[..., Bottleneck]
         Called with ``channels=device_half.channels``; a
         ``!name:speechbrain_acom.bottleneck.Bottleneck`` in YAML.
+
+    Raises
+    ------
+    ConfigurationError
+        If the quantizer needs a teacher and the cloud half has no hidden
+        features.
     """
 
     def __init__(
@@ -95,8 +125,16 @@ class Split(torch.nn.Module):
         self.device_half = device_half
         self.bottleneck = bottleneck(channels=device_half.channels)
         self.cloud_half = cloud_half
+        quantizer = self.bottleneck.quantizer
+        if quantizer.taught:
+            quantizer.learn_from(cloud_half.hidden_channels)
 
-    def forward(self, features: Tensor, lengths: Tensor) -> SplitResult:
+    def forward(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        target: CutFrames | None = None,
+    ) -> SplitResult:
         """Walk the whole line in one process, without the coder.
 
         Arguments
@@ -105,6 +143,8 @@ class Split(torch.nn.Module):
             Shape (batch, time, channel), normalised filter banks.
         lengths : Tensor
             Relative lengths in [0, 1], shape (batch,).
+        target : CutFrames | None
+            A teacher's features, from which the quantizer learns.
 
         Returns
         -------
@@ -113,8 +153,21 @@ class Split(torch.nn.Module):
         """
         cut = self.device_half(features, lengths)
         coded = self.bottleneck(cut.values, cut.lengths)
+        if target is not None:
+            coded = self._taught(coded, cut.lengths, target)
         output = self.cloud_half(coded.features, cut.lengths)
         return SplitResult(output, cut.lengths, coded)
+
+    def _taught(
+        self, coded: BottleneckResult, lengths: Tensor, target: CutFrames
+    ) -> BottleneckResult:
+        """The result with the losses that a target adds."""
+        frames = coded.features.shape[1]
+        wanted = align(target.values, target.lengths, frames, lengths)
+        losses = self.bottleneck.quantizer.target_losses(
+            coded.features, wanted, lengths
+        )
+        return replace(coded, losses={**coded.losses, **losses})
 
     def device(self, features: Tensor, lengths: Tensor) -> CutFrames:
         """Run layers 1..M only; shapes as in :meth:`forward`."""
@@ -166,7 +219,7 @@ class Split(torch.nn.Module):
         self.load_state_dict(state, strict=False)
 
     def keep_half(self, half: str) -> None:
-        """Drop every module that only the other half needs.
+        """Drop every module that this half does not need.
 
         Arguments
         ---------
@@ -178,14 +231,17 @@ class Split(torch.nn.Module):
             setattr(self.get_submodule(parent), child, None)
 
     def _foreign_modules(self, half: str) -> list[str]:
-        """Paths of the modules that only the other half needs."""
+        """Paths of the modules that this half does not need."""
         if half not in HALVES:
             raise ConfigurationError("half", half, "one of device, cloud")
+        inside = self.bottleneck.training_only_modules()
         if half == "device":
-            inside = self.bottleneck.cloud_only_modules()
-            return ["cloud_half", *(f"bottleneck.{name}" for name in inside)]
-        inside = self.bottleneck.device_only_modules()
-        return ["device_half", *(f"bottleneck.{name}" for name in inside)]
+            other = "cloud_half"
+            inside += self.bottleneck.cloud_only_modules()
+        else:
+            other = "device_half"
+            inside += self.bottleneck.device_only_modules()
+        return [other, *(f"bottleneck.{name}" for name in inside)]
 
     def _foreign_prefixes(self, half: str) -> tuple[str, ...]:
         return tuple(f"{name}." for name in self._foreign_modules(half))

@@ -17,6 +17,7 @@ from torch import Tensor
 from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.splits.contract import CloudHalf, CutFrames, DeviceHalf
 from speechbrain_acom.splits.layers import ClassifierSplit, check_split_layer
+from speechbrain_acom.splits.second_encoder import SecondEncoder
 
 
 class EmbeddingPooling(torch.nn.Module):
@@ -104,15 +105,23 @@ class EcapaCloudHalf(CloudHalf):
         self.mfa = model.mfa if aggregates else None
         self.pooling = EmbeddingPooling(model) if pools else None
         self.classifier = classifier
+        last = max(split_layer, num_blocks + 1)
+        self.hidden_channels = _channels(model, last)
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Decoded frames (batch, frame, channel) to (batch, 1, class)."""
-        values = values.transpose(1, 2)
-        if self.mfa:
-            values = self.mfa(self._aggregated(values, lengths))
+        values = self.hidden(values, lengths).values
         if self.pooling:
-            values = self.pooling(values, lengths)
-        return self.classifier(values.transpose(1, 2))
+            values = values.transpose(1, 2)
+            values = self.pooling(values, lengths).transpose(1, 2)
+        return self.classifier(values)
+
+    def hidden(self, values: Tensor, lengths: Tensor) -> CutFrames:
+        """Output of the aggregation; of the cut, where that is later."""
+        if self.mfa:
+            values = self._aggregated(values.transpose(1, 2), lengths)
+            values = self.mfa(values).transpose(1, 2)
+        return CutFrames(values, lengths)
 
     def _aggregated(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Outputs of blocks 2..B, (batch, channel, frame), as mfa reads."""
@@ -144,6 +153,9 @@ class EcapaSplit(ClassifierSplit):
         M, from 0 to L = B + 2.
     bottleneck : Callable[..., Bottleneck]
         Called with ``channels=``, the size of what crosses the cut.
+    second_encoder : SecondEncoder | None
+        Stands beside layers 1..M on the device; its features cross the cut
+        after theirs.
 
     Raises
     ------
@@ -173,6 +185,7 @@ class EcapaSplit(ClassifierSplit):
         classifier: torch.nn.Module,
         split_layer: int,
         bottleneck: Callable[..., Bottleneck],
+        second_encoder: SecondEncoder | None = None,
     ) -> None:
         num_blocks = len(embedding_model.blocks)
         check_split_layer(split_layer, num_blocks + 2)
@@ -183,6 +196,7 @@ class EcapaSplit(ClassifierSplit):
             bottleneck,
             split_layer,
             ("features", *blocks, "aggregation", "embedding"),
+            second_encoder,
         )
 
 

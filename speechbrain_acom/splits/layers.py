@@ -10,9 +10,16 @@ from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.splits.contract import (
     CloudHalf,
+    CutFrames,
     DeviceHalf,
     Split,
     SplitResult,
+)
+from speechbrain_acom.splits.second_encoder import (
+    FirstChannelsCloudHalf,
+    SecondEncoder,
+    TwoEncoderDeviceHalf,
+    check_semantic_channels,
 )
 
 
@@ -56,11 +63,18 @@ class LayeredSplit(Split):
     cloud_half : CloudHalf
         Layers M+1..L and the head.
     bottleneck : Callable[..., Bottleneck]
-        Called with ``channels=device_half.channels``.
+        Called with ``channels=``, the size of what crosses the cut.
     split_layer : int
         M.
     layer_names : tuple[str, ...]
         What a cut after M = 0, 1, ..., L codes; L + 1 names, for tables.
+    second_encoder : SecondEncoder | None
+        Stands beside layers 1..M; its features cross the cut after theirs.
+
+    Raises
+    ------
+    ConfigurationError
+        If the quantizer expects another second encoder.
     """
 
     def __init__(
@@ -70,8 +84,15 @@ class LayeredSplit(Split):
         bottleneck: Callable[..., Bottleneck],
         split_layer: int,
         layer_names: tuple[str, ...],
+        second_encoder: SecondEncoder | None = None,
     ) -> None:
+        if second_encoder is not None:
+            cloud_half = FirstChannelsCloudHalf(
+                cloud_half, device_half.channels
+            )
+            device_half = TwoEncoderDeviceHalf(device_half, second_encoder)
         super().__init__(device_half, cloud_half, bottleneck)
+        check_semantic_channels(self.bottleneck.quantizer, second_encoder)
         self.split_layer = split_layer
         self.layer_names = layer_names
 
@@ -84,7 +105,12 @@ class LayeredSplit(Split):
 class ClassifierSplit(LayeredSplit):
     """A split whose head gives one frame of scores for a whole clip."""
 
-    def forward(self, features: Tensor, lengths: Tensor) -> SplitResult:
+    def forward(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        target: CutFrames | None = None,
+    ) -> SplitResult:
         """Walk the whole line; the output's only frame is always real.
 
         Arguments
@@ -93,11 +119,13 @@ class ClassifierSplit(LayeredSplit):
             Shape (batch, time, channel), normalised filter banks.
         lengths : Tensor
             Relative lengths in [0, 1], shape (batch,).
+        target : CutFrames | None
+            A teacher's features, from which the quantizer learns.
 
         Returns
         -------
         SplitResult
             Scores, shape (batch, 1, class), with lengths of one.
         """
-        result = super().forward(features, lengths)
+        result = super().forward(features, lengths, target)
         return replace(result, lengths=torch.ones_like(result.lengths))

@@ -11,21 +11,21 @@ from typing import Any
 import speechbrain as sb
 import torch
 from speechbrain.nnet.schedulers import LinearWarmupScheduler
-from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
 from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.dataio import ReadableBatch, SkipRecord
 from speechbrain_acom.errors import ConfigurationError, DataError
-from speechbrain_acom.lengths import frame_counts, frame_mask
+from speechbrain_acom.lengths import frame_counts
 from speechbrain_acom.metrics.codebook_use import CodebookUse
 from speechbrain_acom.processes import sum_over_processes
 from speechbrain_acom.splits import Split, SplitResult
 from speechbrain_acom.training.checkpoints import same_model
+from speechbrain_acom.training.cuts import cuts, merged_frames
 from speechbrain_acom.training.stage import RunningMeans
+from speechbrain_acom.training.teacher import Teacher
 
 logger = get_logger(__name__)
 
@@ -43,7 +43,8 @@ class AcomBrain(sb.Brain):
     The hyperparameters need ``modules`` with ``normalize`` and ``split``, and
     ``compute_features``, ``augmentation`` (a callable or None), ``beta``,
     ``epoch_counter``, ``lr_scheduler``, ``train_logger`` and
-    ``avg_checkpoints``.
+    ``avg_checkpoints``; also ``pretrained_path`` where the quantizer learns
+    from a teacher.
 
     Arguments
     ---------
@@ -58,6 +59,10 @@ class AcomBrain(sb.Brain):
         super().__init__(*args, **kwargs)
         # DDP wraps what stands in `modules`; this stays the bare module.
         self.split: Split = self.modules.split
+        # Not a module of the brain: nothing trains, saves or wraps it.
+        self.teacher: Teacher | None = None
+        if isinstance(self.hparams.compute_features, torch.nn.Module):
+            self.hparams.compute_features.to(self.device)
         self.skipped = SkipRecord()
 
     @property
@@ -109,7 +114,10 @@ class AcomBrain(sb.Brain):
         features, lengths = self.features(batch, epoch)
         if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
             features, lengths = self.hparams.augmentation(features, lengths)
-        return self.modules.split(features, lengths)
+        if self.teacher is None or stage == sb.Stage.TEST:
+            return self.modules.split(features, lengths)
+        target = self.teacher(features, lengths)
+        return self.modules.split(features, lengths, target)
 
     def compute_objectives(
         self, result: SplitResult, batch: ReadableBatch, stage: sb.Stage
@@ -121,7 +129,9 @@ class AcomBrain(sb.Brain):
         for name, value in {**coded.losses, **coded.statistics}.items():
             self.means.update(name, value)
         if not self.bottleneck.quantizer.lossless:
-            self.codebook_use.update(coded.codes, coded.code_lengths)
+            # Run lengths are no codebook: one that is seldom used is no fault.
+            codes = coded.codes[..., self.bottleneck.framing.run_columns :]
+            self.codebook_use.update(codes, coded.code_lengths)
         if stage != sb.Stage.TRAIN:
             self.update_metrics(result, batch)
         return task + self.hparams.beta * coded.loss
@@ -158,7 +168,7 @@ class AcomBrain(sb.Brain):
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start counting anew."""
         self.means = RunningMeans()
-        self.codebook_use = CodebookUse(self.bottleneck.cardinalities)
+        self.codebook_use = CodebookUse(self.bottleneck.quantizer.cardinalities)
         self.reset_metrics()
 
     def on_stage_end(
@@ -177,6 +187,7 @@ class AcomBrain(sb.Brain):
         stats |= self._codebook_stats(stage)
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
+            self._calibrate_merge()
             return
         stats[self.metric_name()] = self.metric_value()
         if stage == sb.Stage.TEST:
@@ -253,8 +264,12 @@ class AcomBrain(sb.Brain):
         train_kwargs = dict(train_loader_kwargs or {})
         loader = self.make_dataloader(train_set, sb.Stage.TRAIN, **train_kwargs)
         self._check_batches(loader)
-        if fresh and not self.bottleneck.quantizer.lossless:
-            self._initialize(train_set, dict(train_kwargs))
+        if self.bottleneck.quantizer.taught and self.teacher is None:
+            self.teacher = self._make_teacher()
+        self._train_data = (train_set, train_kwargs)
+        if fresh:
+            self._calibrate_merge()
+            self._initialize()
         # Only the data says how many steps there are to the end.
         steps_per_epoch = len(loader) // self.grad_accumulation_factor
         self.training_steps = steps_per_epoch * epoch_counter.limit
@@ -265,6 +280,15 @@ class AcomBrain(sb.Brain):
             progressbar,
             valid_loader_kwargs=dict(valid_loader_kwargs or {}),
         )
+
+    def _make_teacher(self) -> Teacher:
+        """The continuous model, before a checkpoint replaces its weights."""
+        if not self.hparams.pretrained_path:
+            logger.warning(
+                "pretrained_path: empty, so that the quantizer's teacher is "
+                "the untrained model; start from a continuous run instead"
+            )
+        return Teacher(self.split)
 
     def _check_batches(self, loader: Any) -> None:
         size = loader.batch_size
@@ -288,35 +312,26 @@ class AcomBrain(sb.Brain):
             # After resuming: the checkpoint may be of a shorter training.
             scheduler.num_training_steps = self.training_steps
 
-    def _initialize(self, train_set: Any, loader_kwargs: dict) -> None:
-        """Give the quantizer frames of the training set to start from.
+    def _calibrate_merge(self) -> None:
+        """Let the mean run have as many frames as was asked for.
 
-        In a distributed training every process reads the same frames.
+        Once more after every epoch, for the features at the cut have changed,
+        and the rate of the validation should be that of the YAML.
         """
-        frames, count = [], 0
-        for values in self._merged_frames(train_set, loader_kwargs):
-            frames.append(values)
-            count += len(values)
-            if count >= INITIALIZATION_FRAMES:
-                break
-        if not frames:
-            raise DataError(
-                "training set: found no readable file, expected audio to "
-                "start the quantizer from"
+        if self.bottleneck.framing.run_lengths:
+            batches = cuts(self, *self._train_data, "calibrating the merge")
+            self.bottleneck.calibrate(
+                (cut.values, cut.lengths) for cut in batches
             )
-        self.bottleneck.initialize(torch.cat(frames))
 
-    @torch.no_grad()
-    def _merged_frames(self, dataset: Any, kwargs: dict) -> Iterator[Tensor]:
-        """Real frames (frame, channel) that the quantizer would see."""
-        self.modules.eval()
-        # A normalizer without statistics learns them from the same batches.
-        self.modules.normalize.train(self.modules.normalize.count == 0)
-        for batch in self._loader(dataset, kwargs, "starting codebooks"):
-            features, lengths = self.features(batch, epoch=0)
-            cut = self.split.device(features, lengths)
-            values, lengths = self.bottleneck.merged(cut.values, cut.lengths)
-            yield values[frame_mask(lengths, values)].float()
+    def _initialize(self) -> None:
+        """Give the quantizer frames of the training set to start from."""
+        if self.bottleneck.quantizer.lossless:
+            return
+        frames = merged_frames(
+            self, *self._train_data, most=INITIALIZATION_FRAMES
+        )
+        self.bottleneck.initialize(frames)
 
     @torch.no_grad()
     def training_codes(self, dataset: Any, kwargs: dict) -> Iterator[Tensor]:
@@ -334,23 +349,11 @@ class AcomBrain(sb.Brain):
         Iterator[Tensor]
             int64 codes, shape (frame, K), of one utterance each.
         """
-        self.modules.eval()
-        for batch in self._loader(dataset, kwargs, "coding the training set"):
-            features, lengths = self.features(batch, epoch=None)
-            cut = self.split.device(features, lengths)
+        for cut in cuts(self, dataset, kwargs, "coding the training set"):
             result = self.bottleneck(cut.values, cut.lengths)
             counts = frame_counts(result.code_lengths, result.codes)
             for codes, count in zip(result.codes, counts, strict=True):
                 yield codes[:count].cpu()
-
-    def _loader(self, dataset: Any, kwargs: dict, title: str) -> Iterator[Any]:
-        """Batches that hold something, with a progress bar."""
-        kwargs = {**kwargs, "ckpt_prefix": None}
-        loader = self.make_dataloader(dataset, sb.Stage.VALID, **kwargs)
-        shown = not self.noprogressbar and if_main_process()
-        for batch in tqdm(loader, desc=title, disable=not shown):
-            if not self._is_empty(batch):
-                yield batch
 
     def on_fit_batch_start(
         self, batch: ReadableBatch, should_step: bool
