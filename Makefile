@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test lint unit results clean
+.PHONY: help install demo lobes test lint unit results clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -21,6 +21,10 @@ $(INSTALLED): setup.py pyproject.toml
 demo: install  ## train, quantize, code and decode on a machine-made corpus
 	$(BIN)/python -m speechbrain_acom.studies.demo --folder demo
 
+lobes: install  ## train every quantizer on every task (hours); REAL=folder adds real data
+	$(BIN)/python -m speechbrain_acom.studies.lobes --data made --data_folder demo
+	$(if $(REAL),$(BIN)/python -m speechbrain_acom.studies.lobes --data real --data_folder $(REAL))
+
 test: lint unit  ## set up from nothing, then lint, doctests and all tests
 
 lint: install  ## check format and style
@@ -32,7 +36,7 @@ unit: install  ## doctests, unit tests, recipe tests, a small end-to-end run
 
 results: install  ## make tables and pictures from results/*.json again
 	$(BIN)/python -m speechbrain_acom.studies.picture results/demo.json results/demo.png
-	$(BIN)/python -m speechbrain_acom.studies.tables README.md $(wildcard recipes/*/*/README.md recipes/*/*/*/README.md)
+	$(BIN)/python -m speechbrain_acom.studies.tables README.md $(wildcard recipes/*/*/README.md recipes/*/*/*/README.md docs/*.md)
 
 clean:  ## remove the demonstration's corpora, models and messages
 	rm -rf demo

@@ -6,15 +6,26 @@ each of its top-level keys replaces that key of the base::
     !include:conformer_mini.yaml
     codebook_size: 1024
 
+An override may include a file too, relative to the current folder; it then
+takes the place of all that the key held before::
+
+    --quantizer='!include:../hparams/quantizers/fsq.yaml {levels: [5, 5]}'
+
 Everything else is HyperPyYAML as SpeechBrain uses it.
 """
 
+import copy
 import os
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
+from ruamel.yaml.comments import Comment, CommentedBase, CommentedMap
+from ruamel.yaml.tag import Tag
 
 from speechbrain_acom.errors import ConfigurationError
 
@@ -63,7 +74,7 @@ def resolve_hparams(path: str | Path, overrides: str | dict = "") -> str:
     str
         One self-contained YAML document; objects are still tags.
     """
-    tree = _load_tree(Path(path))
+    tree = read_tree(path)
     _override(tree, overrides)
     text = StringIO()
     ruamel.yaml.YAML().dump(tree, text)
@@ -99,8 +110,67 @@ def save_hparams(path: str | Path, overrides: str | dict, folder: str) -> None:
     Path(folder, "hyperparams.yaml").write_text(text, encoding="utf-8")
 
 
-def _load_tree(path: Path) -> dict:
-    """Read one file and, if its root includes a base, merge it into that."""
+def write_variant(
+    path: str | Path, base: str | Path, keys: Mapping[str, Any]
+) -> Path:
+    """Write a variant: a file that includes a base and replaces keys of it.
+
+    Arguments
+    ---------
+    path : str | Path
+        The file to write; its folder is made.
+    base : str | Path
+        The YAML file that it includes.
+    keys : Mapping[str, Any]
+        Top-level keys and what they hold: plain values, or part of what
+        :func:`read_tree` gave.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "base.yaml").write_text("a: 1\\nb: 2\\n")
+    >>> path = write_variant(folder / "x" / "b.yaml", folder / "base.yaml", {"b": 3})
+    >>> print(path.read_text())
+    !include:../base.yaml
+    b: 3
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tree = CommentedMap(copy.deepcopy(dict(keys)))
+    # They belong to other keys, as often as not.
+    _drop_comments(tree)
+    tree.yaml_set_ctag(_include_tag(base, path.parent))
+    _move_includes(tree, Path(), path.parent)
+    with path.open("w", encoding="utf-8") as file:
+        ruamel.yaml.YAML().dump(tree, file)
+    return path
+
+
+def read_tree(path: str | Path) -> dict:
+    """Read one file and, if its root includes a base, merge it into that.
+
+    Arguments
+    ---------
+    path : str | Path
+        The YAML file.
+
+    Returns
+    -------
+    dict
+        Nodes of ``ruamel.yaml`` with their tags, nothing resolved or built;
+        includes are relative to the current folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file or its base is missing or has no keys.
+    """
+    path = Path(path)
     if not path.is_file():
         raise ConfigurationError("hparams file", str(path), "a YAML file")
     tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
@@ -108,30 +178,50 @@ def _load_tree(path: Path) -> dict:
         raise ConfigurationError(
             str(path), type(tree).__name__, "a YAML file of keys and values"
         )
-    _make_includes_absolute(tree, path.parent)
-    tag = tree.tag.value or ""
-    if not tag.startswith(INCLUDE):
+    _move_includes(tree, path.parent, Path())
+    if not _is_include(tree):
         return tree
-    base = _load_tree(path.parent / tag[len(INCLUDE) :])
+    base = read_tree(path.parent / _tag(tree)[len(INCLUDE) :])
     base.update(tree)
     return base
 
 
-def _make_includes_absolute(node: object, folder: Path) -> None:
-    """Let every include mean the same wherever the tree ends up."""
-    children = (
-        node.values()
-        if isinstance(node, dict)
-        else node
-        if isinstance(node, list)
-        else ()
-    )
-    for child in children:
-        tag = getattr(getattr(child, "tag", None), "value", None) or ""
-        if tag.startswith(INCLUDE):
-            target = os.path.join(folder.resolve(), tag[len(INCLUDE) :])
-            child.yaml_set_ctag(ruamel.yaml.tag.Tag(suffix=INCLUDE + target))
-        _make_includes_absolute(child, folder)
+def _tag(node: object) -> str:
+    return getattr(getattr(node, "tag", None), "value", None) or ""
+
+
+def _is_include(node: object) -> bool:
+    return _tag(node).startswith(INCLUDE)
+
+
+def _children(node: object) -> list:
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else []
+
+
+def _drop_comments(node: object) -> None:
+    if isinstance(node, CommentedBase):
+        setattr(node, Comment.attrib, Comment())
+    for child in _children(node):
+        _drop_comments(child)
+
+
+def _include_tag(target: str | Path, folder: Path) -> Tag:
+    """The tag that includes a file from a file in a folder."""
+    # Relative, and only ASCII survives in a tag: names of folders further up
+    # can be anything.
+    relative = os.path.relpath(Path(target).resolve(), folder.resolve())
+    return Tag(suffix=INCLUDE + quote(relative))
+
+
+def _move_includes(node: object, old: Path, new: Path) -> None:
+    """Let what a file in one folder includes be included from another."""
+    for child in _children(node):
+        if _is_include(child):
+            target = old / _tag(child)[len(INCLUDE) :]
+            child.yaml_set_ctag(_include_tag(target, new))
+        _move_includes(child, old, new)
 
 
 def _override(tree: dict, overrides: str | dict) -> None:
@@ -143,7 +233,8 @@ def _override(tree: dict, overrides: str | dict) -> None:
             raise ConfigurationError(
                 f"--{key}", value, f"one of: {', '.join(map(str, tree))}"
             )
-        if isinstance(value, dict) and isinstance(tree[key], dict):
+        plain = isinstance(value, dict) and not _tag(value)
+        if plain and isinstance(tree[key], dict):
             _override(tree[key], value)
         else:
             tree[key] = value

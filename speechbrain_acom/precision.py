@@ -32,6 +32,35 @@ def precise_linear(linear: torch.nn.Linear, values: Tensor) -> Tensor:
     >>> precise_linear(torch.nn.Linear(3, 2), torch.ones(4, 3)).dtype
     torch.float64
     """
-    return torch.nn.functional.linear(
-        values.double(), linear.weight.double(), linear.bias.double()
-    )
+    weight, bias = linear.weight.double(), linear.bias.double()
+    return torch.nn.functional.linear(values.double(), weight, bias)
+
+
+def single_precision_is_full(device: torch.device) -> bool:
+    """Whether products of float32 matrices have all their 24 bits.
+
+    They have not where TF32 or bfloat16 may take their place; SpeechBrain,
+    for one, allows TF32 on GPUs.
+
+    Arguments
+    ---------
+    device : torch.device
+        Where the product is done.
+
+    Returns
+    -------
+    bool
+        False also where it is not known.
+
+    Example
+    -------
+    >>> single_precision_is_full(torch.device("cpu"))
+    True
+    """
+    backends = {"cpu": torch.backends.mkldnn, "cuda": torch.backends.cuda}
+    products = getattr(backends.get(device.type), "matmul", None)
+    # torch < 2.9 has one setting for all devices instead.
+    precision = getattr(products, "fp32_precision", None)
+    if precision is None:
+        return torch.get_float32_matmul_precision() == "highest"
+    return precision in ("none", "ieee")

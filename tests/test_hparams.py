@@ -1,11 +1,17 @@
 """Variants, includes, overrides and the errors they give."""
 
 import functools
+import shutil
 
 import pytest
 
 from speechbrain_acom.errors import ConfigurationError
-from speechbrain_acom.hparams import load_hparams, resolve_hparams
+from speechbrain_acom.hparams import (
+    load_hparams,
+    read_tree,
+    resolve_hparams,
+    write_variant,
+)
 
 BASE = """\
 size: 3
@@ -77,3 +83,60 @@ def test_missing_file_and_missing_include_are_named(folder):
     (folder / "pieces" / "layer.yaml").unlink()
     with pytest.raises(ConfigurationError, match="layer.yaml"):
         load_hparams(folder / "base.yaml", "{folder: x}")
+
+
+def test_override_includes_a_file_from_the_current_folder(folder, monkeypatch):
+    (folder / "pieces" / "other.yaml").write_text(LAYER.replace("2", "9"))
+    (folder / "here").mkdir()
+    monkeypatch.chdir(folder / "here")
+    overrides = "folder: x\nlayer: !include:../pieces/other.yaml"
+    layer = load_hparams("../base.yaml", overrides)["layer"]()
+    # All that the key held before is gone, in_features too.
+    assert (layer.in_features, layer.out_features) == (1, 9)
+    overrides += " {in_features: !ref <size>}"
+    assert load_hparams("../base.yaml", overrides)["layer"]().in_features == 3
+
+
+def test_override_of_keys_in_an_include_keeps_the_include(folder):
+    overrides = "folder: x\nlayer: {in_features: 4}"
+    layer = load_hparams(folder / "base.yaml", overrides)["layer"]()
+    assert (layer.in_features, layer.out_features) == (4, 2)
+
+
+def test_override_that_includes_a_missing_file_names_it(folder):
+    with pytest.raises(ConfigurationError, match="found 'no.yaml', expected"):
+        load_hparams(folder / "base.yaml", "folder: x\nlayer: !include:no.yaml")
+
+
+def test_folder_may_have_any_name(folder, monkeypatch):
+    odd = shutil.copytree(folder, folder / "a b%é#'{")
+    monkeypatch.chdir(odd)
+    hparams = load_hparams("base.yaml", "folder: x")
+    assert hparams["layer"]().in_features == 3
+    variant = write_variant("new/v.yaml", odd / "base.yaml", {"size": 8})
+    hparams = load_hparams(variant, "folder: x")
+    assert hparams["layer"]().in_features == 8
+
+
+def test_variant_is_written_with_parts_of_another_file(folder, monkeypatch):
+    settings = folder / "settings.yaml"
+    settings.write_text(
+        "parts:\n"
+        "    # Of this part.\n"
+        "    layer: !include:pieces/layer.yaml\n"
+        "        in_features: !ref <size> * 2\n"
+        "    # Of the next.\n"
+        "    size: 5\n"
+    )
+    monkeypatch.chdir(folder.parent)
+    keys = read_tree(settings)["parts"]
+    path = folder / "new" / "variant.yaml"
+    for _ in range(2):  # what was read is left as it was
+        assert write_variant(path, folder / "base.yaml", keys) == path
+        assert path.read_text() == (
+            "!include:../base.yaml\n"
+            "layer: !include:../pieces/layer.yaml\n"
+            "  in_features: !ref <size> * 2\n"
+            "size: 5\n"
+        )
+    assert load_hparams(path, "folder: x")["layer"]().in_features == 10

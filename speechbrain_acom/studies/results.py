@@ -63,8 +63,11 @@ def write_results(
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return path
+    # Whole at every moment: rows of hours may stand in it.
+    unfinished = path.with_suffix(".unfinished")
+    text = json.dumps(content, indent=1) + "\n"
+    unfinished.write_text(text, encoding="utf-8")
+    return unfinished.replace(path)
 
 
 def read_rows(path: str | Path) -> list[Row]:

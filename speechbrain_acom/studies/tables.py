@@ -5,6 +5,11 @@ A table stands between two comments; the first says what it shows::
     <!-- table results/a.json results/b.json: model, wer_percent -->
     <!-- end -->
 
+A column with a value after the files keeps the rows that have it only::
+
+    <!-- table results/a.json model=conformer beta=0.2: wer_percent -->
+    <!-- end -->
+
 ``python -m speechbrain_acom.studies.tables README.md`` fills it in. Paths are
 relative to the folder that the command runs in.
 """
@@ -44,8 +49,8 @@ def fill_tables(text: str, folder: Path = Path(".")) -> str:
     Raises
     ------
     DataError
-        If a results file is missing, a column is in no row, or a table has
-        no end.
+        If a results file is missing, no row is left, a column is in no row,
+        or a table has no end.
 
     Example
     -------
@@ -65,14 +70,32 @@ def fill_tables(text: str, folder: Path = Path(".")) -> str:
                 f"table of {match['files']}: found no end, expected the line "
                 "<!-- end --> after it"
             )
-        rows: list[Row] = []
-        for name in match["files"].split():
-            rows += read_rows(folder / name)
+        rows = _selected_rows(match["files"].split(), folder)
         columns = [name.strip() for name in match["columns"].split(",")]
         table = markdown_table(rows, columns)
         return f"{match['start']}{table}{match['end']}"
 
     return _TABLE.sub(fill, text)
+
+
+def _selected_rows(words: Sequence[str], folder: Path) -> list[Row]:
+    """Rows of the files among the words that fit the conditions among them."""
+    conditions = [word.split("=", 1) for word in words if "=" in word]
+    rows: list[Row] = []
+    for name in words:
+        if "=" not in name:
+            rows += read_rows(folder / name)
+    kept = [
+        row
+        for row in rows
+        if all(str(row.get(key)) == value for key, value in conditions)
+    ]
+    if rows and not kept:
+        raise DataError(
+            f"table of {' '.join(words)}: found no such row, expected one of "
+            f"the {len(rows)} to fit"
+        )
+    return kept
 
 
 def markdown_table(rows: Sequence[Row], columns: Sequence[str]) -> str:

@@ -15,7 +15,12 @@ import ruamel.yaml
 from speechbrain_acom.hparams import resolve_hparams
 
 ROOT = Path(__file__).parents[2]
-FRAGMENTS = sorted(ROOT.glob("hparams/**/*.yaml"))
+# Settings of studies are no part of a recipe.
+FRAGMENTS = sorted(
+    path
+    for path in ROOT.glob("hparams/**/*.yaml")
+    if path.parent.name != "studies"
+)
 FILES = FRAGMENTS + sorted(ROOT.glob("recipes/*/**/hparams/*.yaml"))
 
 

@@ -78,6 +78,25 @@ def test_table_without_an_end_swallows_nothing(folder):
         fill_tables(last, folder)
 
 
+def test_rows_of_a_table_are_chosen_by_their_columns(folder):
+    rows = [
+        {"task": task, "beta": beta, "wer_percent": wer}
+        for task, beta, wer in [("a", 0.2, 1), ("b", 0.2, 2), ("b", 1, 3)]
+    ]
+    (folder / "c.json").write_text(json.dumps({"rows": rows}))
+    text = "<!-- table {}: wer_percent -->\n<!-- end -->"
+    for words, values in (
+        ("c.json task=b", "| 2 |\n| 3 |\n"),
+        ("c.json beta=0.2 task=b", "| 2 |\n"),
+        ("c.json a.json model=one", "| 12.5 |\n"),
+    ):
+        filled = fill_tables(text.format(words), folder)
+        assert f"|---|\n{values}<!-- end -->" in filled
+        assert fill_tables(filled, folder) == filled
+    with pytest.raises(DataError, match="c.json task=z: found no such row, "):
+        fill_tables(text.format("c.json task=z"), folder)
+
+
 def test_missing_file_is_named(folder):
     (folder / "b.json").unlink()
     with pytest.raises(DataError, match="b.json: found nothing to read"):
