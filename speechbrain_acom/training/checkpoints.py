@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from speechbrain.utils.checkpoints import METAFNAME, Checkpoint, Checkpointer
+from speechbrain.utils.distributed import ddp_barrier
 
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.storage import writing_into
@@ -51,6 +52,8 @@ class WholeCheckpointer(Checkpointer):
             saved = super().save_checkpoint(*args, **kwargs)
         if saved is not None:  # only the first process has written
             (saved.path / UNFINISHED).rename(saved.path / METAFNAME)
+        # All processes list the checkpoints next, and must see the same.
+        ddp_barrier()
         return saved
 
     def _save_checkpoint_metafile(
