@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from speechbrain_acom.errors import DataError
 from speechbrain_acom.precision import (
     precise_linear,
     single_precision_is_full,
@@ -18,6 +17,7 @@ from speechbrain_acom.quantizers.codebook import (
     CodebookSettings,
 )
 from speechbrain_acom.quantizers.distortion import relative_error
+from speechbrain_acom.quantizers.dropout import drawn_num_codebooks
 from speechbrain_acom.quantizers.encoding import fast_codes
 from speechbrain_acom.quantizers.frames import FrameQuantizer, QuantizedFrames
 from speechbrain_acom.quantizers.gradients import rotation, straight_through
@@ -30,9 +30,9 @@ from speechbrain_acom.quantizers.settings import (
     check_share,
     check_weight,
 )
+from speechbrain_acom.quantizers.starts import initial_frames, principal_axes
 
 GRADIENTS = {"straight_through": straight_through, "rotation": rotation}
-MOST_INITIAL_FRAMES = 100_000
 
 
 @dataclass
@@ -189,7 +189,8 @@ class ResidualVectorQuantizer(FrameQuantizer):
     ) -> QuantizedFrames:
         """Quantize frames (frame, channel); in training mode also adapt."""
         if num_codebooks is None:
-            num_codebooks = self._drawn_num_codebooks()
+            dropout = self.quantizer_dropout if self.training else 0.0
+            num_codebooks = drawn_num_codebooks(len(self.codebooks), dropout)
         projected = self._projected(frames, precise=not self.training)
         stages = self._stages(projected, num_codebooks)
         losses = self._losses(stages)
@@ -262,13 +263,7 @@ class ResidualVectorQuantizer(FrameQuantizer):
         DataError
             If there is no frame.
         """
-        if len(frames) == 0:
-            raise DataError(
-                "frames to start the quantizer from: found 0, expected at "
-                "least 1; check that the training recordings are not empty"
-            )
-        order = torch.randperm(len(frames), device=frames.device)
-        frames = frames[order[:MOST_INITIAL_FRAMES]].double()
+        frames = initial_frames(frames)
         if self.codebook_dim is not None:
             self._project_on_principal_components(frames)
         residual = self._projected(frames, precise=True)
@@ -277,18 +272,6 @@ class ResidualVectorQuantizer(FrameQuantizer):
             residual = residual - codebook(codebook.search(residual))
         for values in self.state_dict().values():
             copy_from_first_process(values)
-
-    def _drawn_num_codebooks(self) -> int:
-        """K, or in training now and then fewer, the same in all processes."""
-        books = len(self.codebooks)
-        if not self.training or not self.quantizer_dropout:
-            return books
-        drawn = torch.randint(1, books + 1, ())
-        drawn = torch.where(
-            torch.rand(()) < self.quantizer_dropout, drawn, books
-        )
-        copy_from_first_process(drawn)
-        return int(drawn)
 
     def _projected(self, frames: Tensor, precise: bool) -> Tensor:
         """Frames (frame, C) in the space of the codebooks."""
@@ -343,15 +326,12 @@ class ResidualVectorQuantizer(FrameQuantizer):
         return sum(replaced)
 
     def _project_on_principal_components(self, frames: Tensor) -> None:
-        mean = frames.mean(0)
-        centred = frames - mean
-        # Eigenvalues come in ascending order: the last vectors matter most.
-        _, vectors = torch.linalg.eigh(centred.T @ centred / len(frames))
-        components = vectors.flip(1)[:, : self.codebook_dim]
+        axes = principal_axes(frames, self.codebook_dim)
+        components = axes.vectors
         self.input_projection.weight.copy_(components.T)
-        self.input_projection.bias.copy_(-mean @ components)
+        self.input_projection.bias.copy_(-axes.mean @ components)
         self.output_projection.weight.copy_(components)
-        self.output_projection.bias.copy_(mean)
+        self.output_projection.bias.copy_(axes.mean)
 
 
 def _stage_codes(stages: list[_Stage]) -> Tensor:
