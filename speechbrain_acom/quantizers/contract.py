@@ -186,7 +186,8 @@ class Quantizer(torch.nn.Module, ABC):
                 num_codebooks,
                 f"{books}: {type(self).__name__} cannot be truncated",
             )
-        if not 1 <= num_codebooks <= books:
+        integer = isinstance(num_codebooks, int)
+        if not (integer and 1 <= num_codebooks <= books):
             raise ConfigurationError(
                 "num_codebooks", num_codebooks, f"an integer from 1 to {books}"
             )

@@ -95,7 +95,7 @@ def finish(
     ConfigurationError
         If ``test_num_codebooks`` asks for what the quantizer does not have.
     """
-    books = _tested_codebooks(brain.bottleneck.quantizer, hparams)
+    books = codebooks_to_test(brain.bottleneck.quantizer, hparams)
     rows = []
     for name, dataset in test_data.items():
         brain.evaluate(
@@ -165,8 +165,28 @@ def _export(
     )
 
 
-def _tested_codebooks(quantizer: Quantizer, hparams: dict) -> list[int]:
-    """Every number of codebooks that the messages of a test set hold."""
+def codebooks_to_test(quantizer: Quantizer, hparams: dict) -> list[int]:
+    """Every number of codebooks that the messages of a test set hold.
+
+    Call it before training, too: a mistake is better found then.
+
+    Arguments
+    ---------
+    quantizer : Quantizer
+        What stands in the cut.
+    hparams : dict
+        The recipe's hyperparameters; ``test_num_codebooks`` counts.
+
+    Returns
+    -------
+    list[int]
+        K, or what the recipe asks for.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``test_num_codebooks`` asks for what the quantizer does not have.
+    """
     wanted = hparams["test_num_codebooks"]
     if not wanted:
         return [len(quantizer.cardinalities)]

@@ -32,6 +32,16 @@ MISTAKES = {
         "ConfigurationError: codebook_size: found 70000, expected an integer "
         "from 1 to 65536",
     ),
+    "codebooks that are not there": (
+        (
+            SOUND,
+            "mini_ecapa",
+            [],
+            {**SOUNDS, "test_num_codebooks": "[99999]"},
+        ),
+        "ConfigurationError: test_num_codebooks: found [99999], expected null, "
+        "or a list of what can be sent",
+    ),
     "unknown key": (
         (ASR, "mini", [], {**SPEECH, "codebook_sise": 16}),
         "ConfigurationError: --codebook_sise: found 16, expected one of: seed",

@@ -6,7 +6,7 @@ import pytest
 
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.quantizers import Bypass, ResidualVectorQuantizer
-from speechbrain_acom.studies.recipe import _tested_codebooks
+from speechbrain_acom.studies.recipe import codebooks_to_test
 
 SMALL = partial(
     ResidualVectorQuantizer, num_codebooks=4, codebook_size=8, codebook_dim=2
@@ -15,7 +15,7 @@ SMALL = partial(
 
 def numbers(wanted, quantizer=SMALL):
     hparams = {"test_num_codebooks": wanted}
-    return _tested_codebooks(quantizer(channels=4), hparams)
+    return codebooks_to_test(quantizer(channels=4), hparams)
 
 
 def test_all_codebooks_unless_the_yaml_says_otherwise():
@@ -27,7 +27,7 @@ def test_as_many_codebooks_as_the_yaml_says():
     assert numbers([1, 2, 4]) == [1, 2, 4]
 
 
-@pytest.mark.parametrize("wanted", [[0], [5], [1, 9], 2, ["one"]])
+@pytest.mark.parametrize("wanted", [[0], [5], [1, 9], 2, ["one"], [1.5]])
 def test_codebooks_that_are_not_there_name_the_key(wanted):
     with pytest.raises(ConfigurationError) as caught:
         numbers(wanted)

@@ -25,7 +25,7 @@ from speechbrain_acom.errors import AcomError
 from speechbrain_acom.hparams import load_hparams, save_hparams
 from speechbrain_acom.inference import AcomClassifier
 from speechbrain_acom.metrics.scores import class_accuracy
-from speechbrain_acom.studies.recipe import Task, finish
+from speechbrain_acom.studies.recipe import Task, codebooks_to_test, finish
 from speechbrain_acom.training import ClassificationBrain
 from speechbrain_acom.training.classification import check_labels
 from speechbrain_acom.training.pretrained import load_pretrained
@@ -90,6 +90,7 @@ def main():
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
+    codebooks_to_test(brain.bottleneck.quantizer, hparams)
     brain.fit(
         hparams["epoch_counter"],
         data["train"],

@@ -27,7 +27,7 @@ from speechbrain_acom.errors import AcomError
 from speechbrain_acom.hparams import load_hparams, save_hparams
 from speechbrain_acom.inference import AcomASR
 from speechbrain_acom.metrics.scores import word_errors
-from speechbrain_acom.studies.recipe import Task, finish
+from speechbrain_acom.studies.recipe import Task, codebooks_to_test, finish
 from speechbrain_acom.training import CTCBrain
 from speechbrain_acom.training.pretrained import load_pretrained
 
@@ -114,6 +114,7 @@ def main():
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
+    codebooks_to_test(brain.bottleneck.quantizer, hparams)
     train_data = dataio_prepare(hparams, "train")
     brain.fit(
         hparams["epoch_counter"],
