@@ -16,6 +16,7 @@ Everything else is HyperPyYAML as SpeechBrain uses it.
 
 import copy
 import os
+import re
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -30,6 +31,11 @@ from ruamel.yaml.tag import Tag
 from speechbrain_acom.errors import ConfigurationError
 
 INCLUDE = "!include:"
+# How Python says that a class of the YAML has no such argument.
+UNKNOWN_ARGUMENT = re.compile(
+    r"(?P<owner>\w+)(\.__init__)?\(\) got an unexpected keyword argument "
+    r"'(?P<key>\w+)'"
+)
 
 
 def load_hparams(path: str | Path, overrides: str | dict = "") -> dict:
@@ -51,7 +57,8 @@ def load_hparams(path: str | Path, overrides: str | dict = "") -> dict:
     ------
     ConfigurationError
         If the file or a file that it includes is missing, if an override
-        names a key that the file does not have, or one that stands twice.
+        names a key that the file does not have, or one that stands twice, or
+        if a class in it has no such key.
 
     Example
     -------
@@ -61,7 +68,15 @@ def load_hparams(path: str | Path, overrides: str | dict = "") -> dict:
     >>> load_hparams(folder / "more.yaml")
     {'a': 5, 'b': 6}
     """
-    return load_hyperpyyaml(resolve_hparams(path, overrides))
+    try:
+        return load_hyperpyyaml(resolve_hparams(path, overrides))
+    except TypeError as error:
+        found = UNKNOWN_ARGUMENT.search(str(error.args[-1:]))
+        if found is None:
+            raise
+        raise ConfigurationError(
+            found["owner"], found["key"], "one of its own keys"
+        ) from error
 
 
 def resolve_hparams(path: str | Path, overrides: str | dict = "") -> str:

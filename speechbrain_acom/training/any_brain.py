@@ -22,9 +22,10 @@ from tqdm import tqdm
 
 from speechbrain_acom.bottleneck import Bottleneck, BottleneckResult
 from speechbrain_acom.errors import ConfigurationError, DataError
-from speechbrain_acom.lengths import frame_counts, frame_mask
+from speechbrain_acom.lengths import frame_counts
 from speechbrain_acom.splits.modes import evaluation_mode
 from speechbrain_acom.training.brain import INITIALIZATION_FRAMES
+from speechbrain_acom.training.cuts import first_merged_frames
 
 
 @dataclass
@@ -83,20 +84,18 @@ def start_from_data(
             )
     if bottleneck.quantizer.lossless:
         return
-    frames, count = [], 0
     with closing(_passages(*arguments, "starting codebooks")) as seen:
-        for batch in seen:
-            values, lengths = bottleneck.merged(batch.values, batch.lengths)
-            frames.append(values[frame_mask(lengths, values)].float())
-            count += len(frames[-1])
-            if count >= INITIALIZATION_FRAMES:
-                break
-    if count == 0:
+        frames = first_merged_frames(
+            bottleneck,
+            ((batch.values, batch.lengths) for batch in seen),
+            INITIALIZATION_FRAMES,
+        )
+    if frames is None or len(frames) == 0:
         raise DataError(
             "frames at the bottleneck: found 0, expected a training set with "
             "audio and a compute_forward that calls the split"
         )
-    bottleneck.initialize(torch.cat(frames))
+    bottleneck.initialize(frames)
 
 
 def training_codes(

@@ -1,6 +1,6 @@
 """The features at the cut of a whole data set, as an evaluation sees them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import speechbrain as sb
@@ -9,6 +9,7 @@ from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from tqdm import tqdm
 
+from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.errors import DataError
 from speechbrain_acom.lengths import frame_mask
 from speechbrain_acom.splits import CutFrames
@@ -75,16 +76,44 @@ def merged_frames(
     DataError
         If no file can be read.
     """
-    frames, count = [], 0
-    for cut in cuts(brain, dataset, loader_kwargs, "starting codebooks"):
-        values, lengths = brain.bottleneck.merged(cut.values, cut.lengths)
-        frames.append(values[frame_mask(lengths, values)].float())
-        count += len(frames[-1])
-        if count >= most:
-            break
-    if not frames:
+    batches = cuts(brain, dataset, loader_kwargs, "starting codebooks")
+    frames = first_merged_frames(
+        brain.bottleneck, ((cut.values, cut.lengths) for cut in batches), most
+    )
+    if frames is None:
         raise DataError(
             "training set: found no readable file, expected audio to start "
             "the quantizer from"
         )
-    return torch.cat(frames)
+    return frames
+
+
+def first_merged_frames(
+    bottleneck: Bottleneck,
+    batches: Iterable[tuple[Tensor, Tensor | None]],
+    most: int,
+) -> Tensor | None:
+    """Real frames after merging, of as many batches as are needed.
+
+    Arguments
+    ---------
+    bottleneck : Bottleneck
+        Its merge is used.
+    batches : Iterable[tuple[Tensor, Tensor | None]]
+        Values (batch, frame, channel) and relative lengths (batch,).
+    most : int
+        No further batch is taken once there are so many frames.
+
+    Returns
+    -------
+    Tensor | None
+        float32, shape (frame, channel); None if there is no batch.
+    """
+    frames, count = [], 0
+    for batch in batches:
+        values, lengths = bottleneck.merged(*batch)
+        frames.append(values[frame_mask(lengths, values)].float())
+        count += len(frames[-1])
+        if count >= most:
+            break
+    return torch.cat(frames) if frames else None

@@ -32,6 +32,20 @@ MISTAKES = {
         "ConfigurationError: codebook_size: found 70000, expected an integer "
         "from 1 to 65536",
     ),
+    "unknown key of a fragment": (
+        (
+            SOUND,
+            "mini_ecapa",
+            [],
+            {
+                **SOUNDS,
+                "quantizer": "!name:speechbrain_acom.quantizers."
+                "FiniteScalarQuantizer {{levls: [8]}}",
+            },
+        ),
+        "ConfigurationError: FiniteScalarQuantizer: found 'levls', expected "
+        "one of its own keys",
+    ),
     "codebooks that are not there": (
         (
             SOUND,
