@@ -8,7 +8,7 @@ import numpy as np
 import sentencepiece
 import torch
 
-from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.entropy.priors import StaticPrior
 from speechbrain_acom.hparams import load_hparams, save_hparams
 from speechbrain_acom.inference import AcomASR, AcomClassifier, AcomInterface
 from speechbrain_acom.inference.export import export_coded

@@ -9,7 +9,7 @@ import numpy as np
 
 from speechbrain_acom.entropy.coder import decode, encode
 from speechbrain_acom.entropy.framing import ONE_TO_ONE, Framing
-from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.entropy.priors import StaticPrior
 from speechbrain_acom.errors import BitstreamError, ConfigurationError
 
 MAGIC = 0xA

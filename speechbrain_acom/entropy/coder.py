@@ -9,7 +9,8 @@ import numpy as np
 from constriction import stream
 
 from speechbrain_acom.entropy.framing import ONE_TO_ONE, Framing
-from speechbrain_acom.entropy.prior import TOTAL_FREQUENCY, StaticPrior
+from speechbrain_acom.entropy.priors import StaticPrior
+from speechbrain_acom.entropy.priors.static import TABLE_TOTAL
 from speechbrain_acom.errors import BitstreamError
 
 _WORD_BYTES = 4
@@ -133,7 +134,7 @@ def _models(
     # every entry at least 1. Strided arrays it would silently misread.
     models = [
         stream.model.Categorical(
-            np.ascontiguousarray(prior.tables[index] / TOTAL_FREQUENCY),
+            np.ascontiguousarray(prior.tables[index] / TABLE_TOTAL),
             perfect=False,
         )
         for index in coded

@@ -25,7 +25,11 @@ import torch
 from ruamel.yaml.comments import Comment, CommentedBase
 from speechbrain.dataio.encoder import CategoricalEncoder
 
-from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.entropy.priors import (
+    StaticPrior,
+    prior_digest,
+    save_prior,
+)
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference.folder import (
     HPARAMS_FILES,
@@ -122,7 +126,7 @@ def export_coded(
     for half in HALVES:
         torch.save(split.half_state_dict(half), folder / f"{half}.ckpt")
     normalize._save(folder / "normalize.ckpt")
-    prior.save(folder / "prior.ckpt")
+    save_prior(prior, folder / "prior.ckpt")
     _save_vocabulary(vocabulary, folder / f"{interface.VOCABULARY}.ckpt")
     model_hash = hash_model(split, prior)
     for half, parts in (
@@ -156,7 +160,7 @@ def hash_model(split: Split, prior: StaticPrior) -> bytes:
     bytes
         The first two bytes of a SHA-256.
     """
-    digest = hashlib.sha256(prior.digest())
+    digest = hashlib.sha256(prior_digest(prior))
     for name, value in sorted(split.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())

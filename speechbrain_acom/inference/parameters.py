@@ -8,7 +8,10 @@ from speechbrain.utils.checkpoints import (
     register_checkpoint_hooks,
 )
 
-from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.entropy.priors import (
+    StaticPrior,
+    load_prior,
+)
 from speechbrain_acom.splits import Split
 
 
@@ -73,4 +76,4 @@ class PriorFile:
         BitstreamError
             If the file is damaged or of another version.
         """
-        self.prior = StaticPrior.load(path)
+        self.prior = load_prior(path)

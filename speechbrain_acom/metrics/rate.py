@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.entropy.priors import StaticPrior
 from speechbrain_acom.errors import DataError
 
 

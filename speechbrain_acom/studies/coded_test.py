@@ -25,7 +25,7 @@ from tqdm import tqdm
 from speechbrain_acom.audio import load_audio, probe_audio
 from speechbrain_acom.entropy.bitstream import read_header
 from speechbrain_acom.entropy.framing import Framing
-from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.entropy.priors import StaticPrior
 from speechbrain_acom.errors import AudioError, DataError
 from speechbrain_acom.inference.export import copy_half
 from speechbrain_acom.inference.interfaces import AcomInterface

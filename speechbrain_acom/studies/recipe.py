@@ -19,7 +19,7 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_acom.dataio import AudioDataset
-from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.entropy.priors import StaticPrior
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference import AcomInterface
 from speechbrain_acom.inference.export import (

@@ -5,7 +5,7 @@ import numpy as np
 from speechbrain_acom.entropy import bitstream
 from speechbrain_acom.entropy.bitstream import read_message
 from speechbrain_acom.entropy.framing import Framing
-from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.entropy.priors import StaticPrior
 
 PAIRS = Framing(merge=2)
 RUNS = Framing(run_lengths=True)

@@ -20,7 +20,7 @@ from speechbrain_acom.entropy.bitstream import (
     write_message,
 )
 from speechbrain_acom.entropy.coder import encode
-from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.entropy.priors import StaticPrior
 from speechbrain_acom.errors import BitstreamError, ConfigurationError
 
 # Run lengths ----------------------------------------------------------------

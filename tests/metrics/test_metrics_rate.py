@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speechbrain_acom.entropy.bitstream import read_message, write_message
-from speechbrain_acom.entropy.prior import StaticPrior
+from speechbrain_acom.entropy.priors import StaticPrior
 from speechbrain_acom.errors import (
     BitstreamError,
     ConfigurationError,

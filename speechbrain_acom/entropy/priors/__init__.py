@@ -1,0 +1,25 @@
+"""Priors: the probabilities that codes are coded with."""
+
+from speechbrain_acom.entropy.priors.contract import (
+    PRECISION_BITS,
+    TOTAL_FREQUENCY,
+    Predictor,
+    Prior,
+)
+from speechbrain_acom.entropy.priors.files import (
+    load_prior,
+    prior_digest,
+    save_prior,
+)
+from speechbrain_acom.entropy.priors.static import StaticPrior
+
+__all__ = [
+    "PRECISION_BITS",
+    "TOTAL_FREQUENCY",
+    "Predictor",
+    "Prior",
+    "StaticPrior",
+    "load_prior",
+    "prior_digest",
+    "save_prior",
+]
