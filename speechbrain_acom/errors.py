@@ -42,4 +42,26 @@ class DataError(AcomError):
 
 
 class BitstreamError(AcomError):
-    """A message is damaged, of another model or of another version."""
+    """A message is damaged, of another model or of another version.
+
+    Arguments
+    ---------
+    reason : str
+        What was found, what was expected and what to do, in one line.
+    offset : int | None
+        The byte of the message, from 0, that shows it. None, where no byte
+        does. The line that is shown names it.
+
+    Example
+    -------
+    >>> raise BitstreamError("message: starts with 52, expected a9", offset=0)
+    Traceback (most recent call last):
+    ...
+    speechbrain_acom.errors.BitstreamError: byte 0: message: starts with 52, expected a9
+    """
+
+    def __init__(self, reason: str, offset: int | None = None) -> None:
+        place = "" if offset is None else f"byte {offset}: "
+        super().__init__(place + reason)
+        self.reason = reason
+        self.offset = offset

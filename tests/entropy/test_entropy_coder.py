@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_prior import Stepped, ToyPrior
 
 from speechbrain_acom.entropy.coder import decode, encode
+from speechbrain_acom.entropy.interval import RangeEncoder
 from speechbrain_acom.entropy.priors import (
     StaticPrior,
     prior_digest,
 )
 from speechbrain_acom.entropy.priors.static import TABLE_TOTAL
+from speechbrain_acom.entropy.symbols import code_edges
 from speechbrain_acom.errors import BitstreamError, ConfigurationError
 
 
@@ -43,7 +46,11 @@ def decodes_to(payload, codes, prior) -> bool:
 
 def shortest_by_search(payload, codes, prior) -> int:
     """Length of the shortest prefix, or prefix plus one, that decodes."""
-    for length in range(len(payload)):
+    # Shorter ones are the reader's to refuse: see Interval.shortest.
+    encoder = RangeEncoder()
+    for left, right in code_edges(codes, prior).reshape(-1, 2).tolist():
+        encoder.encode(left, right)
+    for length in range(4 * encoder.interval.words, len(payload)):
         low = payload[:length]
         high = int.from_bytes(low, "big") + 1
         if decodes_to(low, codes, prior):
@@ -120,7 +127,7 @@ def test_no_shorter_payload_decodes(seed, num_frames, kind):
     }[kind]
     payload = encode(codes, prior)
     assert shortest_by_search(payload, codes, prior) == len(payload)
-    assert not payload.endswith(b"\0")
+    assert 8 * len(payload) <= prior.bits(codes) * 1.001 + 8.1
 
 
 def test_every_length_of_a_long_message_comes_back():
@@ -173,12 +180,75 @@ def test_no_frame_gives_no_byte():
     assert decode(b"", 0, prior).shape == (0, 2)
 
 
-def test_first_frames_decode_without_the_rest():
+def test_planes_go_one_after_the_other():
     random = np.random.default_rng(7)
     prior = random_prior(random, (16, 8), 0.5)
     codes = draw_codes(random, prior, 50)
+    tables = [prior.tables[0]] * 50 + [prior.tables[1]] * 50
+    one_frame = codes.T.reshape(1, -1)
+    assert encode(codes, prior) == encode(one_frame, StaticPrior(tables))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    cardinalities=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    num_frames=st.integers(0, 40),
+    share_bits=st.integers(6, 24),
+    drawn=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_codes_of_a_context_prior_come_back(
+    cardinalities, num_frames, share_bits, drawn, seed
+):
+    random = np.random.default_rng(seed)
+    prior = ToyPrior(cardinalities, 1 << share_bits)
+    shape = (num_frames, len(cardinalities))
+    if drawn:
+        codes = prior.drawn(random, num_frames)
+    else:
+        codes = random.integers(0, cardinalities, shape)
     payload = encode(codes, prior)
-    assert np.array_equal(decode(payload, 20, prior), codes[:20])
+    assert np.array_equal(decode(payload, num_frames, prior), codes)
+    assert 8 * len(payload) <= prior.bits(codes) * 1.001 + 8.1
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    cardinalities=st.lists(st.integers(1, 300), min_size=1, max_size=4),
+    num_frames=st.integers(0, 60),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_both_ways_of_coding_give_the_same(cardinalities, num_frames, seed):
+    random = np.random.default_rng(seed)
+    static = random_prior(random, cardinalities, 0.1)
+    stepped = Stepped(static)
+    shape = (num_frames, len(cardinalities))
+    codes = random.integers(0, cardinalities, shape)
+    for complete in (False, True):
+        payload = encode(codes, static, complete)
+        assert encode(codes, stepped, complete) == payload
+    payload = encode(codes, static)
+    assert np.array_equal(decode(payload, num_frames, stepped), codes)
+    # And of damage they see the same.
+    damaged = bytes(random.permutation(list(payload)).astype(np.uint8))
+    results = []
+    for prior in (static, stepped):
+        try:
+            results.append(decode(damaged, num_frames, prior).tolist())
+        except BitstreamError:
+            results.append(None)
+    assert results[0] == results[1]
+
+
+def test_forged_count_ends_with_the_payload():
+    static = random_prior(np.random.default_rng(0), (64,), 1.0)
+    stepped = Stepped(static)
+    for prior in (static, stepped):
+        with pytest.raises(BitstreamError, match="too few for their") as caught:
+            decode(bytes(range(1, 30)), 1 << 16, prior)
+        assert caught.value.offset == 29
+    # A byte is worth one or two of these codes.
+    assert 20 < stepped.asked < 200
 
 
 def test_many_codebooks_round_trip():

@@ -27,9 +27,13 @@ from speechbrain_acom.errors import BitstreamError, ConfigurationError
 
 
 @settings(deadline=None, max_examples=200)
-@given(count=st.integers(0, 127), payload=st.binary(max_size=40))
-def test_garbage_in_runs_covers_its_frames_or_is_refused(count, payload):
-    message = sealed(b"\xa1" + MODEL + bytes([count]) + payload)
+@given(
+    first=st.sampled_from([b"\xa1", b"\xa9"]),
+    count=st.integers(0, 127),
+    payload=st.binary(max_size=40),
+)
+def test_garbage_in_runs_covers_its_frames_or_is_refused(first, count, payload):
+    message = sealed(first + MODEL + bytes([count]) + payload)
     try:
         result = read_message(message, skewed_prior(), MODEL, RUNS)
     except BitstreamError as error:
@@ -41,7 +45,7 @@ def test_garbage_in_runs_covers_its_frames_or_is_refused(count, payload):
 def test_runs_that_end_after_the_last_frame_are_forged():
     codes = np.array([[3, 1], [4, 0]])
     for num_frames in range(5, 9):
-        body = b"\xa1" + MODEL + bytes([num_frames])
+        body = b"\xa9" + MODEL + bytes([num_frames])
         message = sealed(body + encode(codes, skewed_prior()))
         with pytest.raises(
             BitstreamError, match=f"runs of 9 frames, expected {num_frames}:"
@@ -51,10 +55,13 @@ def test_runs_that_end_after_the_last_frame_are_forged():
 
 def test_longest_runs_take_few_bytes_and_bounded_time():
     prior = StaticPrior([np.full(65536, 1), np.array([65535, 1])])
+    # Runs of one frame each: what no bytes decoded to before version 3.
     message = sealed(b"\xa1" + MODEL + bytes.fromhex("808004"))
-    # Runs of one frame each, which an empty payload decodes to.
     result = read_message(message, prior, MODEL, RUNS)
     assert result.codes.shape == (MAX_FRAMES, 2)
+    message = sealed(b"\xa9" + MODEL + bytes.fromhex("808004"))
+    with pytest.raises(BitstreamError, match="too few for their codes"):
+        read_message(message, prior, MODEL, RUNS)
     whole = np.array([[MAX_FRAMES - 1, 0]])
     message = write_message(whole, MAX_FRAMES, prior, MODEL, RUNS)
     assert len(message) <= 7 + 3
@@ -71,7 +78,7 @@ def test_fewer_codebooks_take_a_byte_more_and_fewer_bits():
     whole = write_message(codes, 60, prior, MODEL)
     first = write_message(codes[:, :1], 60, prior, MODEL)
     header = read_header(first)
-    assert (header.version, header.num_codebooks) == (2, 1)
+    assert (header.version, header.num_codebooks) == (3, 1)
     assert header.header_bytes == read_header(whole).header_bytes + 1
     assert first[5:-1] == encode(codes[:, :1], prior.first(1))
     assert len(first) < len(whole)
@@ -90,15 +97,17 @@ def test_run_lengths_are_no_codebook():
         write_message(codes[:, :1], 4, prior, MODEL, RUNS)
 
 
+@pytest.mark.parametrize("first", [b"\xa2", b"\xab"])
 @pytest.mark.parametrize("count", ["00", "02", "03", "7f", "8001"])
-def test_number_of_codebooks_that_no_encoder_writes(count):
-    message = sealed(b"\xa2" + MODEL + b"\x00" + bytes.fromhex(count))
+def test_number_of_codebooks_that_no_encoder_writes(first, count):
+    message = sealed(first + MODEL + b"\x00" + bytes.fromhex(count))
     with pytest.raises(BitstreamError, match="codebooks, expected 1 to 1 of 2"):
         read(message)
 
 
+@pytest.mark.parametrize("first", [b"\xa2", b"\xab"])
 @pytest.mark.parametrize("count", ["", "80", "8100"])
-def test_malformed_number_of_codebooks_is_refused(count):
-    message = sealed(b"\xa2" + MODEL + b"\x00" + bytes.fromhex(count))
+def test_malformed_number_of_codebooks_is_refused(first, count):
+    message = sealed(first + MODEL + b"\x00" + bytes.fromhex(count))
     with pytest.raises(BitstreamError, match="number of codebooks is malform"):
         read(message)

@@ -1,5 +1,7 @@
 """Priors: the probabilities that codes are coded with."""
 
+from speechbrain_acom.entropy.priors.adaptive import AdaptivePrior
+from speechbrain_acom.entropy.priors.context import ContextPrior
 from speechbrain_acom.entropy.priors.contract import (
     PRECISION_BITS,
     TOTAL_FREQUENCY,
@@ -11,11 +13,15 @@ from speechbrain_acom.entropy.priors.files import (
     prior_digest,
     save_prior,
 )
+from speechbrain_acom.entropy.priors.neural import NeuralPrior
 from speechbrain_acom.entropy.priors.static import StaticPrior
 
 __all__ = [
     "PRECISION_BITS",
     "TOTAL_FREQUENCY",
+    "AdaptivePrior",
+    "ContextPrior",
+    "NeuralPrior",
     "Predictor",
     "Prior",
     "StaticPrior",

@@ -9,13 +9,18 @@ import hashlib
 from os import PathLike
 from pathlib import Path
 
+from speechbrain_acom.entropy.priors.adaptive import AdaptivePrior
 from speechbrain_acom.entropy.priors.contract import Prior
+from speechbrain_acom.entropy.priors.kinds import BASE_KINDS
 from speechbrain_acom.entropy.priors.static import StaticPrior
 from speechbrain_acom.errors import BitstreamError
 
 FILE_MAGIC = b"ACMP"
 STATIC_VERSION, ANY_VERSION = 1, 2
-KINDS: dict[int, type[Prior]] = {kind.KIND: kind for kind in (StaticPrior,)}
+KINDS: dict[int, type[Prior]] = {
+    **BASE_KINDS,
+    AdaptivePrior.KIND: AdaptivePrior,
+}
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 

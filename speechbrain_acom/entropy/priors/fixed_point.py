@@ -1,0 +1,186 @@
+"""Fixed-point arithmetic of the neural prior: the same on every machine.
+
+Values are integers that stand for a number of some fraction bits: v means
+v / 2^bits. They are kept in float64, because its matrix products are fast,
+and every sum stays below 2^52, where float64 holds each integer: whatever
+order a library adds in, the result is the same to the bit.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from math import isqrt
+
+import numpy as np
+
+from speechbrain_acom.errors import ConfigurationError
+
+# Activations have this many fraction bits, and saturate at a value of 256.
+ACTIVATION_BITS = 12
+LARGEST_ACTIVATION = (1 << 20) - 1
+# Logarithms to base 2: of a step of 2^-10, which is 0.07 % of a probability.
+LOGARITHM_BITS = 10
+LARGEST_SUM = 1 << 52
+
+WEIGHT_BITS = 16
+_LARGEST_WEIGHT = (1 << WEIGHT_BITS - 1) - 1
+_MOST_FRACTION_BITS = 24
+# 2^0 of `powers_of_two`. The sum over 2^16 entries times 2^24, what a table
+# sums to, stays below 2^63.
+_UNIT_BITS = 22
+
+
+@dataclass(frozen=True)
+class FixedLayer:
+    """An affine map of integers: W x, shifted right and rounded, plus b.
+
+    Arguments
+    ---------
+    weights : np.ndarray
+        W, shape (output, input), float64 that holds 16-bit integers.
+    shift : int
+        How many bits fewer the result has than W x.
+    bias : np.ndarray
+        b, shape (output,), float64 that holds 32-bit integers.
+
+    Example
+    -------
+    >>> layer = FixedLayer(np.array([[3.0, 1.0]]), 2, np.array([10.0]))
+    >>> layer(np.array([[5.0, -4.0]])).tolist()
+    [[13.0]]
+    """
+
+    weights: np.ndarray
+    shift: int
+    bias: np.ndarray
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Map integers, shape (frame, input), to (frame, output)."""
+        # Halves are rounded up. A product with a power of two is exact.
+        sums = inputs @ self.weights.T
+        return np.floor(sums * 2.0**-self.shift + 0.5) + self.bias
+
+    def check(self, bounds: np.ndarray) -> None:
+        """Raise ConfigurationError if a sum could be inexact.
+
+        Arguments
+        ---------
+        bounds : np.ndarray
+            Largest magnitude of each input, shape (input,).
+        """
+        if self.weights.shape != (len(self.bias), len(bounds)):
+            raise ConfigurationError(
+                "neural prior",
+                f"weights of shape {self.weights.shape}",
+                f"{(len(self.bias), len(bounds))}, as many as its neighbours",
+            )
+        largest = (np.abs(self.weights) @ bounds).max()
+        if not largest < LARGEST_SUM:
+            raise ConfigurationError(
+                "neural prior",
+                f"sums up to {largest:.3g}",
+                f"less than {LARGEST_SUM}: make the network smaller",
+            )
+
+
+def fixed_layer(
+    weights: np.ndarray, bias: np.ndarray, input_bits: int, output_bits: int
+) -> FixedLayer:
+    """Round an affine map of floats.
+
+    Arguments
+    ---------
+    weights : np.ndarray
+        Floats, shape (output, input).
+    bias : np.ndarray
+        Floats, shape (output,).
+    input_bits, output_bits : int
+        Fraction bits of the inputs and of the results.
+
+    Returns
+    -------
+    FixedLayer
+        The map of integers.
+
+    Example
+    -------
+    >>> fixed_layer(np.array([[0.75]]), np.array([2.0]), 12, 12)
+    FixedLayer(weights=array([[24576.]]), shift=15, bias=array([8192.]))
+    """
+    weight_bits = max(fraction_bits(weights), output_bits - input_bits)
+    return FixedLayer(
+        rounded(weights, weight_bits),
+        input_bits + weight_bits - output_bits,
+        np.rint(np.asarray(bias, dtype=np.float64) * 2.0**output_bits),
+    )
+
+
+def fraction_bits(values: np.ndarray) -> int:
+    """The most fraction bits with which all values fit 16 bits.
+
+    Example
+    -------
+    >>> fraction_bits(np.array([0.5, -3.0]))
+    13
+    """
+    largest = float(np.abs(values).max(initial=0))
+    bits = _MOST_FRACTION_BITS
+    while bits > 0 and largest * 2.0**bits > _LARGEST_WEIGHT:
+        bits -= 1
+    return bits
+
+
+def rounded(values: np.ndarray, bits: int) -> np.ndarray:
+    """Floats as 16-bit integers of that many fraction bits, as float64.
+
+    What does not fit saturates.
+
+    Example
+    -------
+    >>> rounded(np.array([0.5, -3.0]), 13).tolist()
+    [4096.0, -24576.0]
+    """
+    scaled_up = np.rint(np.asarray(values, dtype=np.float64) * 2.0**bits)
+    return np.clip(scaled_up, -_LARGEST_WEIGHT, _LARGEST_WEIGHT)
+
+
+def powers_of_two(logarithms: np.ndarray) -> np.ndarray:
+    """Weights in proportion to 2^logarithm, the largest of a row 2^22.
+
+    Arguments
+    ---------
+    logarithms : np.ndarray
+        Integers of 10 fraction bits in float64, shape (..., V).
+
+    Returns
+    -------
+    np.ndarray
+        int64, shape (..., V). What is 2^23 times rarer than the largest or
+        more gets 0.
+
+    Example
+    -------
+    >>> powers_of_two(np.array([1024.0, 0.0, -512.0])).tolist()
+    [4194304, 2097152, 1482910]
+    """
+    below = logarithms.max(axis=-1, keepdims=True) - logarithms
+    # A shift by more than all bits is undefined.
+    steps = np.minimum(below, 63 << LOGARITHM_BITS).astype(np.int64)
+    fractions = steps & (1 << LOGARITHM_BITS) - 1
+    return _falling_powers()[fractions] >> (steps >> LOGARITHM_BITS)
+
+
+@cache
+def _falling_powers() -> np.ndarray:
+    """2^(22 - i / 1024) for i from 0 to 1023, rounded down from 64 bits.
+
+    Python's own integers: a library's exp2 may round otherwise elsewhere.
+    """
+    precision = 64
+    step = 1 << precision - 1
+    # The 1024th root of a half, by ten square roots.
+    for _ in range(LOGARITHM_BITS):
+        step = isqrt(step << precision)
+    powers = [1 << precision]
+    for _ in range((1 << LOGARITHM_BITS) - 1):
+        powers.append(powers[-1] * step >> precision)
+    return np.array([power >> precision - _UNIT_BITS for power in powers])

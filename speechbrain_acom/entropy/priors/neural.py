@@ -1,0 +1,312 @@
+"""Neural prior: a small causal network, frozen into integer arithmetic."""
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+
+from speechbrain_acom.entropy.priors.context_network import (
+    CodebookNetwork,
+    Context,
+    span_sums,
+)
+from speechbrain_acom.entropy.priors.contract import (
+    Predictor,
+    Prior,
+    check_count,
+    checked_cardinalities,
+)
+from speechbrain_acom.entropy.priors.fixed_point import (
+    ACTIVATION_BITS,
+    LARGEST_ACTIVATION,
+    LOGARITHM_BITS,
+    FixedLayer,
+    powers_of_two,
+)
+from speechbrain_acom.entropy.priors.integers import scaled
+from speechbrain_acom.errors import ConfigurationError
+
+
+class NeuralPrior(Prior):
+    """A causal network over past frames and coarser codebooks.
+
+    A frame is the sum of the embeddings of its codes; frames before the
+    message have an embedding of their own. Each codebook has its own layers,
+    and sees the sums over itself and the coarser codebooks only. What its
+    layers give is compared with the embeddings of its entries; the logarithm
+    of the static frequency is added.
+
+    The function ``fit_neural_prior`` of ``speechbrain_acom.training`` trains
+    and freezes one.
+
+    Arguments
+    ---------
+    context : Context
+        Which frames are seen.
+    embedding_bits : int
+        Fraction bits of the embeddings.
+    embeddings : Sequence[np.ndarray]
+        K arrays, coarse to fine, of shape (V_k + 1, E), float64 that holds
+        16-bit integers. The last row stands for frames before the message.
+    networks : Sequence[CodebookNetwork]
+        The layers of each codebook.
+
+    Raises
+    ------
+    ConfigurationError
+        If shapes disagree, or if a sum could be too large to be exact.
+    """
+
+    KIND = 2
+
+    def __init__(
+        self,
+        context: Context,
+        embedding_bits: int,
+        embeddings: Sequence[np.ndarray],
+        networks: Sequence[CodebookNetwork],
+    ) -> None:
+        self._cardinalities = checked_cardinalities(
+            len(table) - 1 for table in embeddings
+        )
+        self.context = context
+        self.embedding_bits = embedding_bits
+        self.embeddings = tuple(embeddings)
+        self.networks = tuple(networks)
+        self._outputs = tuple(
+            FixedLayer(
+                table[:-1],
+                embedding_bits + ACTIVATION_BITS - LOGARITHM_BITS,
+                network.bias,
+            )
+            for table, network in zip(embeddings, networks, strict=True)
+        )
+        for codebook in range(len(embeddings)):
+            self._check(codebook)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Entries per codebook, coarse to fine: (V_1, ..., V_K)."""
+        return self._cardinalities
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were trained: embeddings, weights and biases."""
+        tables = sum(table.size for table in self.embeddings)
+        return tables + sum(network.size for network in self.networks)
+
+    def predictor(self) -> "NeuralPredictor":
+        """A predictor at the start of a message."""
+        return NeuralPredictor(self)
+
+    def first(self, count: int) -> "NeuralPrior":
+        """The prior of the first codes of every frame.
+
+        Arguments
+        ---------
+        count : int
+            From 1 to K.
+
+        Returns
+        -------
+        NeuralPrior
+            It gives the same tables; this prior itself for all K.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such number of codebooks.
+        """
+        check_count(count, len(self._cardinalities))
+        if count == len(self._cardinalities):
+            return self
+        return NeuralPrior(
+            self.context,
+            self.embedding_bits,
+            self.embeddings[:count],
+            self.networks[:count],
+        )
+
+    def frequencies(self, codes: Sequence[np.ndarray]) -> np.ndarray:
+        """Tables of consecutive frames of one codebook.
+
+        Arguments
+        ---------
+        codes : Sequence[np.ndarray]
+            k + 1 integer arrays, codebooks 0 to k: their codes from one
+            window of the context before the first frame to predict, to the
+            last one to predict; to the last but one for codebook k itself.
+            V_k stands for a frame before the message.
+
+        Returns
+        -------
+        np.ndarray
+            int64, shape (frame, V_k), each at least 1, rows of sum 2^24.
+        """
+        *coarser, own = (
+            table[row]
+            for table, row in zip(self.embeddings, codes, strict=False)
+        )
+        past = own + sum(rows[: len(own)] for rows in coarser)
+        inputs = span_sums(past, self.context)
+        if coarser:
+            now = sum(rows[self.context.window :] for rows in coarser)
+            inputs = np.concatenate([inputs, now], axis=1)
+        codebook = len(coarser)
+        projected = self.networks[codebook].projected(inputs)
+        return scaled(powers_of_two(self._outputs[codebook](projected)))
+
+    def content(self) -> bytes:
+        """Sizes, embeddings, then layer by layer, all big-endian.
+
+        In four bytes each: K, V_1..V_K, the frames and groups of the context,
+        E, H and the number of hidden layers. In one byte: the fraction bits
+        of the embeddings, whose tables follow in two bytes a number. Then for
+        each codebook: of each layer the shift in one byte, the weights in two
+        each, the bias in four each; last the output's bias in four each.
+        """
+        first = self.networks[0]
+        sizes = [
+            len(self._cardinalities),
+            *self._cardinalities,
+            self.context.recent_frames,
+            self.context.pooled_groups,
+            self.embeddings[0].shape[1],
+            len(first.input.bias),
+            len(first.hidden),
+        ]
+        parts = [np.array(sizes, ">u4"), np.uint8(self.embedding_bits)]
+        parts += [table.astype(">i2") for table in self.embeddings]
+        for network in self.networks:
+            for layer in network.layers:
+                parts.append(np.uint8(layer.shift))
+                parts.append(layer.weights.astype(">i2"))
+                parts.append(layer.bias.astype(">i4"))
+            parts.append(network.bias.astype(">i4"))
+        return b"".join(part.tobytes() for part in parts)
+
+    @classmethod
+    def from_content(cls, content: bytes) -> "NeuralPrior":
+        """The prior of what :meth:`content` gave; ValueError if none."""
+        reader = _Reader(content)
+        (books,) = reader.sizes(1)
+        cardinalities = reader.sizes(books)
+        recent_frames, pooled_groups, width, hidden, depth = reader.sizes(5)
+        context = Context(recent_frames, pooled_groups)
+        if 0 in (width, hidden):
+            raise ValueError("layers of no width")
+        bits = reader.byte()
+        embeddings = [
+            reader.numbers(">i2", entries + 1, width)
+            for entries in cardinalities
+        ]
+        networks = []
+        for codebook, entries in enumerate(cardinalities):
+            inputs = width * (len(context.spans) + (codebook > 0))
+            networks.append(
+                CodebookNetwork(
+                    input=reader.layer(hidden, inputs),
+                    hidden=tuple(
+                        reader.layer(hidden, hidden) for _ in range(depth)
+                    ),
+                    projection=reader.layer(width, hidden),
+                    bias=reader.numbers(">i4", entries),
+                )
+            )
+        reader.check_end()
+        return cls(context, bits, embeddings, networks)
+
+    def _check(self, codebook: int) -> None:
+        """Raise ConfigurationError if the layers of a codebook do not fit."""
+        network, output = self.networks[codebook], self._outputs[codebook]
+        largest = [np.abs(table).max() for table in self.embeddings]
+        frames = [
+            width * sum(largest[: codebook + 1])
+            for width in self.context.widths
+        ]
+        # The frame to predict, where coarser codebooks have told of it.
+        now = [sum(largest[:codebook])] if codebook else []
+        width = self.embeddings[0].shape[1]
+        bounds = np.repeat(frames + now, width)
+        for layer in (*network.layers, output):
+            layer.check(bounds)
+            # Activations saturate at the same magnitude everywhere.
+            bounds = np.full(len(layer.bias), float(LARGEST_ACTIVATION))
+        if len(output.bias) != self._cardinalities[codebook]:
+            raise ConfigurationError(
+                "neural prior",
+                f"an output of {len(output.bias)} entries",
+                f"{self._cardinalities[codebook]}, as many as embeddings",
+            )
+
+
+class NeuralPredictor(Predictor):
+    """Runs a :class:`NeuralPrior` over one message.
+
+    It keeps every code of the message, in four bytes each.
+
+    Arguments
+    ---------
+    prior : NeuralPrior
+        The prior.
+    """
+
+    def __init__(self, prior: NeuralPrior) -> None:
+        self._prior = prior
+        self._window = prior.context.window
+        # The row behind the last entry: a frame before the message.
+        self._codes = [
+            array("I", [entries]) * self._window
+            for entries in prior.cardinalities
+        ]
+
+    def frequencies(self, codebook: int) -> np.ndarray:
+        """Table of the next code of a codebook, int64, shape (V_k,)."""
+        return self._tables(codebook, len(self._codes[codebook]), 1)[0]
+
+    def update(self, codebook: int, entry: int) -> None:
+        """Take note of the next code of a codebook."""
+        self._codes[codebook].append(entry)
+
+    def observe(self, codebook: int, entries: np.ndarray) -> np.ndarray:
+        """Tables of several known codes, int64, shape (frame, V_k)."""
+        start = len(self._codes[codebook])
+        self._codes[codebook].extend(entries.tolist())
+        return self._tables(codebook, start, len(entries))
+
+    def _tables(self, codebook: int, start: int, count: int) -> np.ndarray:
+        """Tables of some frames, from a position in the kept codes on."""
+        first, stop = start - self._window, start + count
+        codes = [np.array(kept[first:stop]) for kept in self._codes[:codebook]]
+        codes.append(np.array(self._codes[codebook][first : stop - 1]))
+        return self._prior.frequencies(codes)
+
+
+class _Reader:
+    """Takes numbers from bytes, one array after the other."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._position = 0
+
+    def byte(self) -> int:
+        return int(self.numbers(">u1", 1)[0])
+
+    def sizes(self, count: int) -> list[int]:
+        return self.numbers(">u4", count).astype(np.int64).tolist()
+
+    def layer(self, outputs: int, inputs: int) -> FixedLayer:
+        shift = self.byte()
+        weights = self.numbers(">i2", outputs, inputs)
+        return FixedLayer(weights, shift, self.numbers(">i4", outputs))
+
+    def numbers(self, dtype: str, *shape: int) -> np.ndarray:
+        count = int(np.prod(shape, dtype=object))
+        # It raises ValueError if there are fewer, before it allocates.
+        stored = np.frombuffer(self._content, dtype, count, self._position)
+        self._position += stored.nbytes
+        return stored.reshape(shape).astype(np.float64)
+
+    def check_end(self) -> None:
+        if self._position != len(self._content):
+            raise ValueError("bytes behind its last layer")
