@@ -31,6 +31,9 @@ class BottleneckResult:
         The quantizer's scalar losses by name.
     statistics : Mapping[str, Tensor]
         The merge's and the quantizer's scalars worth logging, by name.
+    rate : Tensor | None
+        Expected bits a code frame, a scalar with a gradient, without those
+        of run lengths; λ weighs it. None where the quantizer has none.
     """
 
     features: Tensor
@@ -38,6 +41,7 @@ class BottleneckResult:
     code_lengths: Tensor
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    rate: Tensor | None = None
 
     @property
     def loss(self) -> Tensor:
@@ -154,6 +158,7 @@ class Bottleneck(torch.nn.Module):
             merged.lengths,
             quantized.losses,
             {**merged.statistics, **quantized.statistics},
+            quantized.rate,
         )
 
     @torch.no_grad()

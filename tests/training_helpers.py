@@ -20,6 +20,7 @@ from speechbrain_acom.splits.contract import (
 )
 from speechbrain_acom.training import AcomBrain
 from speechbrain_acom.training.checkpoints import WholeCheckpointer
+from speechbrain_acom.training.rate import RateSchedule
 
 CHANNELS = 4
 RVQ = partial(ResidualVectorQuantizer, codebook_size=8, codebook_dim=2)
@@ -123,6 +124,8 @@ def brain_in(
     outputs=3,
     epochs=1,
     run_opts=None,
+    rate_weight=0.0,
+    rate_ramp_epochs=0.0,
     **hparams,
 ):
     """A brain whose checkpoints lie in a folder; equal weights every time."""
@@ -138,9 +141,15 @@ def brain_in(
     }
     scheduler = LinearWarmupScheduler(0.1, 2, 1000)
     counter = EpochCounter(epochs)
+    rate_schedule = RateSchedule(rate_weight, rate_ramp_epochs)
     checkpointer = WholeCheckpointer(
         folder,
-        {**modules, "scheduler": scheduler, "counter": counter},
+        {
+            **modules,
+            "scheduler": scheduler,
+            "rate_schedule": rate_schedule,
+            "counter": counter,
+        },
     )
     return kind(
         modules=modules,
@@ -149,6 +158,9 @@ def brain_in(
             "compute_features": frames_of,
             "augmentation": None,
             "beta": 0.5,
+            "rate_schedule": rate_schedule,
+            "distillation_weight": 0.0,
+            "distillation_features_weight": 0.0,
             "epoch_counter": counter,
             "lr_scheduler": scheduler,
             "train_logger": Log(),
@@ -177,7 +189,7 @@ def batch_of(dataset):
 
 def evaluate_on(brain, data):
     return brain.evaluate(
-        data, min_key=brain.metric_name(), test_loader_kwargs=dict(LOADER)
+        data, min_key=brain.choice_key(), test_loader_kwargs=dict(LOADER)
     )
 
 

@@ -6,6 +6,7 @@ from speechbrain_acom.quantizers.decomposition import decompose
 from speechbrain_acom.quantizers.finite_scalar import FiniteScalarQuantizer
 from speechbrain_acom.quantizers.frames import FrameQuantizer, QuantizedFrames
 from speechbrain_acom.quantizers.grouped import GroupedQuantizer
+from speechbrain_acom.quantizers.rate_aware import RateAwareVectorQuantizer
 from speechbrain_acom.quantizers.residual import ResidualVectorQuantizer
 from speechbrain_acom.quantizers.residual_finite_scalar import (
     ResidualFiniteScalarQuantizer,
@@ -24,6 +25,7 @@ __all__ = [
     "QuantizedFrames",
     "Quantizer",
     "QuantizerResult",
+    "RateAwareVectorQuantizer",
     "ResidualFiniteScalarQuantizer",
     "ResidualVectorQuantizer",
     "ScalarQuantizer",

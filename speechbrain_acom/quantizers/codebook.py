@@ -88,9 +88,47 @@ class Codebook(torch.nn.Module):
         self.register_buffer("shares", torch.full((size,), 1.0 / size))
 
     @torch.no_grad()
-    def search(self, frames: Tensor) -> Tensor:
-        """Codes, int64, shape (frame,), of frames (frame, D)."""
-        return self._nearest(frames, self.entries, self._penalties())
+    def search(self, frames: Tensor, penalties: Tensor | None = None) -> Tensor:
+        """Codes, int64, shape (frame,), of frames (frame, D).
+
+        Arguments
+        ---------
+        frames : Tensor
+            Shape (frame, D).
+        penalties : Tensor | None
+            What is added to the squared distances, float64, shape
+            (frame, V). None: what ``rate_weight`` says.
+        """
+        if penalties is None:
+            penalties = self._penalties()
+        return self._nearest(frames, self.entries, penalties)
+
+    def distances(self, frames: Tensor) -> Tensor:
+        """Squared distances to every entry, with gradients to both.
+
+        Arguments
+        ---------
+        frames : Tensor
+            Shape (frame, D).
+
+        Returns
+        -------
+        Tensor
+            What :meth:`search` compares, shape (frame, V), without penalties.
+        """
+        # Entries may change in place before the backward pass.
+        entries = self.entries.clone().to(frames)
+        if self.settings.distance == "cosine":
+            frames, entries = _unit(frames), _unit(entries)
+        products = frames @ entries.T
+        squares = frames.square().sum(1, keepdim=True)
+        return (squares - 2.0 * products + entries.square().sum(1)).clamp(0.0)
+
+    def bits(self) -> Tensor:
+        """-log2 of the entries' running shares, float64, shape (V,)."""
+        shares = self.shares.double()
+        probabilities = (shares / shares.sum()).clamp(min=LEAST_PROBABILITY)
+        return -probabilities.log2()
 
     @torch.no_grad()
     def likely(self, frames: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,9 +209,7 @@ class Codebook(torch.nn.Module):
         """What the bits of each entry weigh, float64, shape (V,)."""
         if not self.settings.rate_weight:
             return None
-        shares = self.shares.double()
-        probabilities = (shares / shares.sum()).clamp(min=LEAST_PROBABILITY)
-        return -self.settings.rate_weight * probabilities.log2()
+        return self.settings.rate_weight * self.bits()
 
     def _follow(
         self, frames: Tensor, codes: Tensor, counts: Tensor, news: Tensor
@@ -210,3 +246,8 @@ class Codebook(torch.nn.Module):
 def _directions(vectors: Tensor) -> Tensor:
     """Vectors of length one, float64; zero stays zero."""
     return torch.nn.functional.normalize(vectors.double(), dim=1, eps=1e-100)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Vectors of length one, in their own precision; zero stays zero."""
+    return torch.nn.functional.normalize(vectors, dim=1, eps=1e-12)

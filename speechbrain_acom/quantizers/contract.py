@@ -26,12 +26,16 @@ class QuantizerResult:
         means the same at any batch size.
     statistics : Mapping[str, Tensor]
         Detached scalars worth logging, by name.
+    rate : Tensor | None
+        Expected bits a frame, a scalar with a gradient; λ weighs it. None
+        where the quantizer has none.
     """
 
     features: Tensor
     codes: Tensor
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    rate: Tensor | None = None
 
     @property
     def loss(self) -> Tensor:
@@ -85,6 +89,11 @@ class Quantizer(torch.nn.Module, ABC):
         Then the model is the continuous one, and how evenly its "codebooks"
         are used says nothing.
         """
+        return False
+
+    @property
+    def rated(self) -> bool:
+        """Whether results have a rate that training can lower."""
         return False
 
     @property

@@ -26,12 +26,15 @@ class QuantizedFrames:
         Scalar losses by name, each a mean over frames; 0 of no frames.
     statistics : Mapping[str, Tensor]
         Detached scalars worth logging, by name.
+    rate : Tensor | None
+        Expected bits a frame, as in the quantizer's result.
     """
 
     features: Tensor
     codes: Tensor
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    rate: Tensor | None = None
 
 
 class FrameQuantizer(Quantizer):
@@ -41,6 +44,9 @@ class FrameQuantizer(Quantizer):
     :meth:`decode`. They are given real frames only, (frame, channel), in
     single or double precision whatever automatic mixed precision says, and
     there may be none of them.
+
+    Those whose codes depend on earlier codes implement :meth:`quantize_real`
+    and :meth:`encode_real` as well, which know where utterances begin.
     """
 
     @abstractmethod
@@ -61,6 +67,16 @@ class FrameQuantizer(Quantizer):
 
         The codes of a frame must not depend on the other frames.
         """
+
+    def quantize_real(
+        self, real: "RealFrames", num_codebooks: int | None
+    ) -> QuantizedFrames:
+        """As :meth:`quantize_frames`, of frames that know their batch."""
+        return self.quantize_frames(real.values, num_codebooks)
+
+    def encode_real(self, real: "RealFrames", num_codebooks: int) -> Tensor:
+        """As :meth:`encode_frames`, of frames that know their batch."""
+        return self.encode_frames(real.values, num_codebooks)
 
     def forward(
         self,
@@ -89,7 +105,7 @@ class FrameQuantizer(Quantizer):
             self.checked_num_codebooks(num_codebooks)
         with torch.autocast(features.device.type, enabled=False):
             real = RealFrames.of(features, lengths)
-            result = self.quantize_frames(real.values, num_codebooks)
+            result = self.quantize_real(real, num_codebooks)
             codes = real.padded(result.codes)
             if self.training:
                 quantized = real.padded(result.features)
@@ -97,7 +113,7 @@ class FrameQuantizer(Quantizer):
                 # The way of the cloud half, so that both agree to the bit.
                 quantized = real.zero_padding(self.decode(codes))
         return QuantizerResult(
-            quantized, codes, result.losses, result.statistics
+            quantized, codes, result.losses, result.statistics, result.rate
         )
 
     @torch.no_grad()
@@ -111,7 +127,7 @@ class FrameQuantizer(Quantizer):
         count = self.checked_num_codebooks(num_codebooks)
         with torch.autocast(features.device.type, enabled=False):
             real = RealFrames.of(features, lengths)
-            return real.padded(self.encode_frames(real.values, count))
+            return real.padded(self.encode_real(real, count))
 
 
 @dataclass
@@ -153,6 +169,10 @@ class RealFrames:
             if not mask.all():
                 return cls(features[mask], shape, mask)
         return cls(features.flatten(0, 1), shape, None)
+
+    def taken(self, batch: Tensor) -> Tensor:
+        """The real frames (frame, ...) of a batch (batch, time, ...)."""
+        return batch.flatten(0, 1) if self.mask is None else batch[self.mask]
 
     def padded(self, values: Tensor) -> Tensor:
         """Put values (frame, size) back into a batch, zero elsewhere."""

@@ -59,7 +59,8 @@ class GroupedQuantizer(FrameQuantizer):
     Raises
     ------
     ConfigurationError
-        If ``num_groups`` does not divide ``channels``.
+        If ``num_groups`` does not divide ``channels``, or the codes of a
+        group depend on earlier frames.
 
     Example
     -------
@@ -85,6 +86,13 @@ class GroupedQuantizer(FrameQuantizer):
             quantizer(channels=channels // num_groups)
             for _ in range(num_groups)
         )
+        if self.groups[0].rated:
+            raise ConfigurationError(
+                "quantizer",
+                type(self.groups[0]).__name__,
+                "one that codes every frame on its own, such as "
+                "ResidualVectorQuantizer",
+            )
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("rotation", torch.eye(channels))
 

@@ -43,7 +43,8 @@ def nearest_entries(
         Shape (entry, dimension), any floating type.
     penalties : Tensor | None
         What is added to the squared distances to each entry, from 0 on, shape
-        (entry,). None: nothing.
+        (entry,), or (frame, entry) for frames that differ in it. None:
+        nothing.
 
     Returns
     -------
@@ -57,8 +58,9 @@ def nearest_entries(
     tensor([1, 0])
     """
     offsets = _offsets(entries, penalties)
-    if torch.compiler.is_exporting():
-        # An exported graph cannot count chunks or frames that it has not seen.
+    if torch.compiler.is_exporting() or offsets.dim() == 2:
+        # An exported graph cannot count chunks or frames that it has not seen;
+        # where frames have penalties of their own, there are few of them.
         return _exact(frames.double(), entries.double(), offsets)
     if not single_precision_is_full(frames.device):
         return _exact_in_chunks(frames, entries, offsets)
@@ -88,7 +90,7 @@ def likely_nearest_entries(
     entries : Tensor
         As for :func:`nearest_entries`.
     penalties : Tensor | None
-        As for :func:`nearest_entries`.
+        As for :func:`nearest_entries`, shape (entry,).
 
     Returns
     -------
@@ -128,7 +130,8 @@ def _exact(frames: Tensor, entries: Tensor, offsets: Tensor) -> Tensor:
     # The product of matrices is the whole cost, and being one it is seen by
     # counters of operations.
     distances = torch.addmm(offsets, frames, entries.T, alpha=-2)
-    scale = frames.square().sum(1, keepdim=True) + offsets.max()
+    largest = offsets.amax(-1, keepdim=True)
+    scale = frames.square().sum(1, keepdim=True) + largest
     tolerance = ROUNDING_ERRORS * torch.finfo(frames.dtype).eps * scale
     bound = distances.amin(1, keepdim=True) + tolerance
     return (distances <= bound).to(torch.uint8).argmax(1)

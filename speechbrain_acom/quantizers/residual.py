@@ -36,8 +36,20 @@ GRADIENTS = {"straight_through": straight_through, "rotation": rotation}
 
 
 @dataclass
-class _Stage:
-    """One codebook's part: what it read, its codes, their entries, the rest."""
+class Stage:
+    """One codebook's part of a walk.
+
+    Arguments
+    ---------
+    residual : Tensor
+        What it read, shape (frame, D).
+    codes : Tensor
+        Its codes, shape (frame,).
+    entries : Tensor
+        Their entries, with the codebook's gradient, shape (frame, D).
+    remainder : Tensor
+        What they leave over, shape (frame, D).
+    """
 
     residual: Tensor
     codes: Tensor
@@ -188,11 +200,21 @@ class ResidualVectorQuantizer(FrameQuantizer):
         self, frames: Tensor, num_codebooks: int | None
     ) -> QuantizedFrames:
         """Quantize frames (frame, channel); in training mode also adapt."""
-        if num_codebooks is None:
-            dropout = self.quantizer_dropout if self.training else 0.0
-            num_codebooks = drawn_num_codebooks(len(self.codebooks), dropout)
         projected = self._projected(frames, precise=not self.training)
-        stages = self._stages(projected, num_codebooks)
+        stages = self._stages(projected, self._drawn(num_codebooks))
+        return self._quantized(frames, projected, stages)
+
+    def _drawn(self, num_codebooks: int | None) -> int:
+        """How many codebooks are used, if nobody says how many."""
+        if num_codebooks is not None:
+            return num_codebooks
+        dropout = self.quantizer_dropout if self.training else 0.0
+        return drawn_num_codebooks(len(self.codebooks), dropout)
+
+    def _quantized(
+        self, frames: Tensor, projected: Tensor, stages: list[Stage]
+    ) -> QuantizedFrames:
+        """The result of a walk; in training mode also adapt to it."""
         losses = self._losses(stages)
         quantized = sum(stage.entries.detach() for stage in stages)
         features = frames
@@ -206,7 +228,7 @@ class ResidualVectorQuantizer(FrameQuantizer):
             "replaced_entries": replaced,
         }
         return QuantizedFrames(
-            features, _stage_codes(stages), losses, statistics
+            features, stage_codes(stages), losses, statistics
         )
 
     def encode_frames(self, frames: Tensor, num_codebooks: int) -> Tensor:
@@ -219,7 +241,7 @@ class ResidualVectorQuantizer(FrameQuantizer):
                 frames, self.input_projection, self.codebooks[:num_codebooks]
             )
         projected = self._projected(frames, precise=True)
-        return _stage_codes(self._stages(projected, num_codebooks))
+        return stage_codes(self._stages(projected, num_codebooks))
 
     def decode(self, codes: Tensor) -> Tensor:
         """Features of codes, or of the first k < K codes of every frame.
@@ -289,19 +311,30 @@ class ResidualVectorQuantizer(FrameQuantizer):
             return precise_linear(self.output_projection, quantized).float()
         return narrow_linear(self.output_projection, quantized)
 
-    def _stages(self, projected: Tensor, num_codebooks: int) -> list[_Stage]:
-        """Walk through the codebooks, coarse to fine."""
+    def _stages(
+        self,
+        projected: Tensor,
+        num_codebooks: int,
+        known: Tensor | None = None,
+    ) -> list[Stage]:
+        """Walk through the codebooks, coarse to fine.
+
+        Codes that are known, (frame, num_codebooks), are not searched for.
+        """
         stages = []
         residual = projected
-        for codebook in self.codebooks[:num_codebooks]:
-            codes = codebook.search(residual)
+        for number, codebook in enumerate(self.codebooks[:num_codebooks]):
+            if known is None:
+                codes = codebook.search(residual)
+            else:
+                codes = known[:, number]
             entries = codebook(codes)
             remainder = residual - entries.detach()
-            stages.append(_Stage(residual, codes, entries, remainder))
+            stages.append(Stage(residual, codes, entries, remainder))
             residual = remainder
         return stages
 
-    def _losses(self, stages: list[_Stage]) -> dict[str, Tensor]:
+    def _losses(self, stages: list[Stage]) -> dict[str, Tensor]:
         commitment = _mean_square([stage.remainder for stage in stages])
         losses = {"commitment": self.commitment_weight * commitment}
         if self.learned_by_gradient:
@@ -317,7 +350,7 @@ class ResidualVectorQuantizer(FrameQuantizer):
         unused = [book.entries.sum() for book in self.codebooks[used:]]
         return 0.0 * sum(unused)
 
-    def _adapt(self, stages: list[_Stage]) -> Tensor:
+    def _adapt(self, stages: list[Stage]) -> Tensor:
         """Let every used codebook follow its stage; number of replacements."""
         replaced = [
             codebook.adapt(stage.residual.detach(), stage.codes)
@@ -334,7 +367,7 @@ class ResidualVectorQuantizer(FrameQuantizer):
         self.output_projection.bias.copy_(axes.mean)
 
 
-def _stage_codes(stages: list[_Stage]) -> Tensor:
+def stage_codes(stages: list[Stage]) -> Tensor:
     """Codes of all stages, shape (frame, k)."""
     return torch.stack([stage.codes for stage in stages], dim=-1)
 

@@ -156,14 +156,23 @@ class Cnn14CloudHalf(CloudHalf):
             values = self.pooling(*self._maps(values, lengths))
         return self.classifier(values)
 
+    def with_hidden(
+        self, values: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, CutFrames]:
+        """Scores of the classes and what :meth:`hidden` gives."""
+        if not self.pooling:
+            return self.classifier(values), CutFrames(values, lengths)
+        maps, lengths = self._maps(values, lengths)
+        output = self.classifier(self.pooling(maps, lengths))
+        return output, _averaged(maps, lengths)
+
     def hidden(self, values: Tensor, lengths: Tensor) -> CutFrames:
         """Maps of the last block, averaged over frequency as in the pooling.
 
         Of a cut after the pooling: what crosses it.
         """
         if self.pooling:
-            maps, lengths = self._maps(values, lengths)
-            values = maps.mean(dim=3).transpose(1, 2)
+            return _averaged(*self._maps(values, lengths))
         return CutFrames(values, lengths)
 
     def _maps(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,6 +185,11 @@ class Cnn14CloudHalf(CloudHalf):
         # Contiguous, so that dropout draws the same mask as without a cut.
         maps = self.blocks(maps.contiguous())
         return maps, _pooled_lengths(counts, self.poolings, maps.shape[2])
+
+
+def _averaged(maps: Tensor, lengths: Tensor) -> CutFrames:
+    """Maps (batch, map, frame, frequency), averaged over frequency."""
+    return CutFrames(maps.mean(dim=3).transpose(1, 2), lengths)
 
 
 class Cnn14Split(ClassifierSplit):

@@ -139,11 +139,18 @@ class ConformerCloudHalf(CloudHalf):
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Decoded frames (batch, frame, channel) to the head's output."""
-        return self.head(self.hidden(values, lengths).values)
+        return self.with_hidden(values, lengths)[0]
 
     def hidden(self, values: Tensor, lengths: Tensor) -> CutFrames:
         """Output of the last encoder layer and its norm."""
         return CutFrames(self.layers(values, lengths), lengths)
+
+    def with_hidden(
+        self, values: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, CutFrames]:
+        """The head's output and what it reads."""
+        hidden = self.hidden(values, lengths)
+        return self.head(hidden.values), hidden
 
 
 class ConformerSplit(LayeredSplit):

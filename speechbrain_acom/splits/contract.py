@@ -42,11 +42,14 @@ class SplitResult:
         Relative lengths of the output, shape (batch,).
     bottleneck : BottleneckResult
         Codes, losses and statistics of the cut.
+    hidden : CutFrames | None
+        Output of the last layer before the head, if it was asked for.
     """
 
     output: Tensor
     lengths: Tensor
     bottleneck: BottleneckResult
+    hidden: CutFrames | None = None
 
 
 class DeviceHalf(torch.nn.Module):
@@ -66,8 +69,8 @@ class CloudHalf(torch.nn.Module):
     are the decoded features at the cut, (batch, frame, channel), and lengths
     are relative, (batch,). Nothing else may reach this half.
 
-    A half that a quantizer can learn from also sets ``hidden_channels`` and
-    implements :meth:`hidden`.
+    A half whose continuous twin can teach also sets ``hidden_channels`` and
+    implements :meth:`hidden`, and :meth:`with_hidden` to save time.
     """
 
     hidden_channels: int = 0
@@ -89,6 +92,12 @@ class CloudHalf(torch.nn.Module):
             frames than at the cut.
         """
         raise NotImplementedError
+
+    def with_hidden(
+        self, values: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, CutFrames]:
+        """What ``forward`` and :meth:`hidden` give; better in one walk."""
+        return self(values, lengths), self.hidden(values, lengths)
 
 
 class Split(torch.nn.Module):
@@ -134,6 +143,7 @@ class Split(torch.nn.Module):
         features: Tensor,
         lengths: Tensor,
         target: CutFrames | None = None,
+        with_hidden: bool = False,
     ) -> SplitResult:
         """Walk the whole line in one process, without the coder.
 
@@ -145,6 +155,8 @@ class Split(torch.nn.Module):
             Relative lengths in [0, 1], shape (batch,).
         target : CutFrames | None
             A teacher's features, from which the quantizer learns.
+        with_hidden : bool
+            Whether the result has the ``hidden`` features of the cloud half.
 
         Returns
         -------
@@ -155,6 +167,11 @@ class Split(torch.nn.Module):
         coded = self.bottleneck(cut.values, cut.lengths)
         if target is not None:
             coded = self._taught(coded, cut.lengths, target)
+        if with_hidden:
+            output, hidden = self.cloud_half.with_hidden(
+                coded.features, cut.lengths
+            )
+            return SplitResult(output, cut.lengths, coded, hidden)
         output = self.cloud_half(coded.features, cut.lengths)
         return SplitResult(output, cut.lengths, coded)
 

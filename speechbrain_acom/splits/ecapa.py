@@ -110,11 +110,7 @@ class EcapaCloudHalf(CloudHalf):
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Decoded frames (batch, frame, channel) to (batch, 1, class)."""
-        values = self.hidden(values, lengths).values
-        if self.pooling:
-            values = values.transpose(1, 2)
-            values = self.pooling(values, lengths).transpose(1, 2)
-        return self.classifier(values)
+        return self.with_hidden(values, lengths)[0]
 
     def hidden(self, values: Tensor, lengths: Tensor) -> CutFrames:
         """Output of the aggregation; of the cut, where that is later."""
@@ -122,6 +118,17 @@ class EcapaCloudHalf(CloudHalf):
             values = self._aggregated(values.transpose(1, 2), lengths)
             values = self.mfa(values).transpose(1, 2)
         return CutFrames(values, lengths)
+
+    def with_hidden(
+        self, values: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, CutFrames]:
+        """Scores of the classes and output of the aggregation."""
+        hidden = self.hidden(values, lengths)
+        values = hidden.values
+        if self.pooling:
+            values = values.transpose(1, 2)
+            values = self.pooling(values, lengths).transpose(1, 2)
+        return self.classifier(values), hidden
 
     def _aggregated(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Outputs of blocks 2..B, (batch, channel, frame), as mfa reads."""

@@ -110,6 +110,7 @@ class ClassifierSplit(LayeredSplit):
         features: Tensor,
         lengths: Tensor,
         target: CutFrames | None = None,
+        with_hidden: bool = False,
     ) -> SplitResult:
         """Walk the whole line; the output's only frame is always real.
 
@@ -121,11 +122,13 @@ class ClassifierSplit(LayeredSplit):
             Relative lengths in [0, 1], shape (batch,).
         target : CutFrames | None
             A teacher's features, from which the quantizer learns.
+        with_hidden : bool
+            Whether the result has the ``hidden`` features of the cloud half.
 
         Returns
         -------
         SplitResult
             Scores, shape (batch, 1, class), with lengths of one.
         """
-        result = super().forward(features, lengths, target)
+        result = super().forward(features, lengths, target, with_hidden)
         return replace(result, lengths=torch.ones_like(result.lengths))

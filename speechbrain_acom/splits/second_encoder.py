@@ -141,6 +141,12 @@ class FirstChannelsCloudHalf(CloudHalf):
         """Output of the last layer before the head."""
         return self.layers.hidden(values[..., : self.channels], lengths)
 
+    def with_hidden(
+        self, values: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, CutFrames]:
+        """The head's output and that of the last layer before it."""
+        return self.layers.with_hidden(values[..., : self.channels], lengths)
+
 
 def check_semantic_channels(
     quantizer: Quantizer, second_encoder: SecondEncoder | None

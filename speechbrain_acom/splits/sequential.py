@@ -75,6 +75,13 @@ class SequentialCloudHalf(CloudHalf):
         """The output itself: the model has no head of its own."""
         return CutFrames(self(values, lengths), lengths)
 
+    def with_hidden(
+        self, values: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, CutFrames]:
+        """The output, twice."""
+        output = self(values, lengths)
+        return output, CutFrames(output, lengths)
+
 
 class SequentialSplit(LayeredSplit):
     """A model of layers that run one after the other, cut after layer M.

@@ -154,7 +154,7 @@ def _step_seconds(
 ) -> float:
     split.train().zero_grad()
     start = _now(features.device)
-    target = teacher(features, lengths) if teacher else None
+    target = teacher(features, lengths).hidden if teacher else None
     result = split(features, lengths, target)
     # Any loss of the output will do: the time is that of the layers.
     loss = result.output.float().square().mean() + result.bottleneck.loss

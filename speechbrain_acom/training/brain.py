@@ -1,8 +1,9 @@
 """What training a cut model has in common, whatever the task.
 
 The loss is the task's own loss + β · the quantizer's losses (ACoM, section
-2.2): no waveform is ever rebuilt. The quantizer starts from the features of
-the training set, and its use is logged at the end of every epoch.
+2.2): no waveform is ever rebuilt. λ · the rate of the codes and what the
+continuous model teaches may be added. The quantizer starts from the features
+of the training set, and its use is logged at the end of every epoch.
 """
 
 from collections.abc import Iterator
@@ -16,24 +17,34 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from speechbrain_acom.bottleneck import Bottleneck
-from speechbrain_acom.dataio import ReadableBatch, SkipRecord
+from speechbrain_acom.dataio import ReadableBatch
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.lengths import frame_counts
-from speechbrain_acom.metrics.codebook_use import CodebookUse
-from speechbrain_acom.processes import sum_over_processes
+from speechbrain_acom.metrics.codebook_use import CodebookUse, CodebookUseRow
 from speechbrain_acom.splits import Split, SplitResult
 from speechbrain_acom.training.checkpoints import same_model
 from speechbrain_acom.training.cuts import cuts, merged_frames
-from speechbrain_acom.training.stage import RunningMeans
-from speechbrain_acom.training.teacher import Teacher
+from speechbrain_acom.training.distillation import Distillation
+from speechbrain_acom.training.rate import (
+    RateSchedule,
+    choice_key,
+    save_or_undo,
+)
+from speechbrain_acom.training.readable import ReadableBrain
+from speechbrain_acom.training.stage import (
+    RunningMeans,
+    codebook_stats,
+    warn_of_collapsing,
+)
+from speechbrain_acom.training.teacher import Lesson, Teacher, make_teacher
 
 logger = get_logger(__name__)
 
-# Frames that k-means starts from: more cost time and change little.
+# k-means starts from these: more cost time and change little.
 INITIALIZATION_FRAMES = 50_000
 
 
-class AcomBrain(sb.Brain):
+class AcomBrain(ReadableBrain):
     """Trains, validates and tests a :class:`Split` with its task's loss.
 
     Subclasses say what the task is: :meth:`task_loss`,
@@ -42,9 +53,10 @@ class AcomBrain(sb.Brain):
 
     The hyperparameters need ``modules`` with ``normalize`` and ``split``, and
     ``compute_features``, ``augmentation`` (a callable or None), ``beta``,
-    ``epoch_counter``, ``lr_scheduler``, ``train_logger`` and
-    ``avg_checkpoints``; also ``pretrained_path`` where the quantizer learns
-    from a teacher.
+    ``rate_schedule`` (the checkpointer's too), ``distillation_weight``,
+    ``distillation_features_weight``, ``epoch_counter``, ``lr_scheduler``,
+    ``train_logger`` and ``avg_checkpoints``; also ``pretrained_path`` where
+    there is a teacher.
 
     Arguments
     ---------
@@ -52,18 +64,20 @@ class AcomBrain(sb.Brain):
         As for ``speechbrain.core.Brain``.
     """
 
-    # Utterances that a training step needs.
-    SMALLEST_BATCH = 1
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # DDP wraps what stands in `modules`; this stays the bare module.
         self.split: Split = self.modules.split
         # Not a module of the brain: nothing trains, saves or wraps it.
         self.teacher: Teacher | None = None
+        self.lesson: Lesson | None = None
+        self.rate_schedule: RateSchedule = self.hparams.rate_schedule
+        self.distillation = Distillation(
+            self.hparams.distillation_weight,
+            self.hparams.distillation_features_weight,
+        )
         if isinstance(self.hparams.compute_features, torch.nn.Module):
             self.hparams.compute_features.to(self.device)
-        self.skipped = SkipRecord()
 
     @property
     def bottleneck(self) -> Bottleneck:
@@ -74,6 +88,10 @@ class AcomBrain(sb.Brain):
 
     def task_loss(self, result: SplitResult, batch: ReadableBatch) -> Tensor:
         """The model's own loss, a scalar, as if nothing were cut."""
+        raise NotImplementedError
+
+    def log_probabilities(self, output: Tensor, lengths: Tensor) -> Tensor:
+        """Those of the answers, real frames only, (frame, answer)."""
         raise NotImplementedError
 
     def reset_metrics(self) -> None:
@@ -87,6 +105,10 @@ class AcomBrain(sb.Brain):
     def metric_name(self) -> str:
         """Name of the metric, with its unit; smaller is better."""
         raise NotImplementedError
+
+    def choice_key(self) -> str:
+        """What checkpoints are chosen by; smaller is better."""
+        return choice_key(self.rate_schedule, self.metric_name())
 
     def metric_value(self) -> float:
         """The metric over everything counted since the last reset."""
@@ -114,19 +136,36 @@ class AcomBrain(sb.Brain):
         features, lengths = self.features(batch, epoch)
         if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
             features, lengths = self.hparams.augmentation(features, lengths)
+        self.lesson = None
         if self.teacher is None or stage == sb.Stage.TEST:
             return self.modules.split(features, lengths)
-        target = self.teacher(features, lengths)
-        return self.modules.split(features, lengths, target)
+        self.lesson = self.teacher(features, lengths)
+        taught = self.bottleneck.quantizer.taught
+        return self.modules.split(
+            features,
+            lengths,
+            self.lesson.hidden if taught else None,
+            with_hidden=self.distillation.features_weight > 0,
+        )
 
     def compute_objectives(
         self, result: SplitResult, batch: ReadableBatch, stage: sb.Stage
     ) -> Tensor:
-        """Task loss + β · quantizer losses, a scalar."""
+        """Task loss + β · quantizer losses + λ · rate + distillation."""
         task = self.task_loss(result, batch)
         coded = result.bottleneck
-        self.means.update("task_loss", task)
-        for name, value in {**coded.losses, **coded.statistics}.items():
+        loss = task + self.hparams.beta * coded.loss
+        parts = {"task_loss": task, **coded.losses, **coded.statistics}
+        if coded.rate is not None:
+            parts["rate"] = coded.rate
+            loss = loss + self.rate_schedule.current * coded.rate
+        if self.lesson is not None:
+            taught = self.distillation.losses(
+                result, self.lesson, self.log_probabilities
+            )
+            parts |= taught
+            loss = loss + self.distillation.weighted(taught)
+        for name, value in parts.items():
             self.means.update(name, value)
         if not self.bottleneck.quantizer.lossless:
             # Run lengths are no codebook: one that is seldom used is no fault.
@@ -134,23 +173,7 @@ class AcomBrain(sb.Brain):
             self.codebook_use.update(codes, coded.code_lengths)
         if stage != sb.Stage.TRAIN:
             self.update_metrics(result, batch)
-        return task + self.hparams.beta * coded.loss
-
-    # Batches with unreadable files ---------------------------------------
-
-    def fit_batch(self, batch: ReadableBatch) -> Tensor:
-        """Fit one batch; files that cannot be read are left out."""
-        too_few = self._is_empty(batch) or len(batch) < self.SMALLEST_BATCH
-        # Processes exchange gradients at every step: all take it, or none.
-        if sum_over_processes(torch.tensor(float(too_few))) > 0:
-            return torch.tensor(torch.nan)  # no part of the mean loss
-        return super().fit_batch(batch)
-
-    def evaluate_batch(self, batch: ReadableBatch, stage: sb.Stage) -> Tensor:
-        """Evaluate one batch; files that cannot be read are left out."""
-        if self._is_empty(batch):
-            return torch.tensor(torch.nan)
-        return super().evaluate_batch(batch, stage)
+        return loss
 
     def update_average(self, loss: Tensor, avg_loss: float) -> float:
         """Mean loss over the batches of a stage that had one."""
@@ -158,10 +181,6 @@ class AcomBrain(sb.Brain):
         if torch.isfinite(loss):
             self.means.update("loss", loss)
         return self.means.values().get("loss", avg_loss)
-
-    def _is_empty(self, batch: ReadableBatch) -> bool:
-        self.skipped.add(batch)
-        return len(batch) == 0
 
     # Stages --------------------------------------------------------------
 
@@ -184,7 +203,8 @@ class AcomBrain(sb.Brain):
                 f"readable files, {len(self.skipped)} were left out"
             )
         stats = {"loss": stage_loss, **means}
-        stats |= self._codebook_stats(stage)
+        rows = self._codebook_rows()
+        stats |= codebook_stats(rows)
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
             self._calibrate_merge()
@@ -197,38 +217,36 @@ class AcomBrain(sb.Brain):
                 test_stats=stats,
             )
         else:
-            self._end_epoch(stats, epoch)
+            self._end_epoch(stats, rows, epoch)
         if len(self.skipped):
             logger.warning(f"{len(self.skipped)} unreadable files left out")
 
-    def _end_epoch(self, stats: dict[str, Any], epoch: int | None) -> None:
-        learning_rate = self.optimizer.param_groups[0]["lr"]
+    def _end_epoch(
+        self,
+        stats: dict[str, Any],
+        rows: list[CodebookUseRow],
+        epoch: int | None,
+    ) -> None:
+        meta = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
+        if self.rate_schedule.weight > 0:
+            meta["rate_weight"] = self.rate_schedule.current
+        else:
+            # With λ a few entries may well be all that is needed.
+            warn_of_collapsing(rows)
         self.hparams.train_logger.log_stats(
-            stats_meta={"epoch": epoch, "lr": learning_rate},
+            stats_meta=meta,
             train_stats=self.train_stats,
             valid_stats=stats,
         )
         # Plain floats only: a checkpoint's metadata is read by a safe loader.
-        self.checkpointer.save_and_keep_only(
-            meta={self.metric_name(): float(self.metric_value())},
-            min_keys=[self.metric_name()],
-            num_to_keep=self.hparams.avg_checkpoints,
-        )
+        reached = {self.metric_name(): float(self.metric_value())}
+        most = self.hparams.avg_checkpoints
+        save_or_undo(self.rate_schedule, self.checkpointer, rows, reached, most)
 
-    def _codebook_stats(self, stage: sb.Stage) -> dict[str, str]:
+    def _codebook_rows(self) -> list[CodebookUseRow]:
         if self.bottleneck.quantizer.lossless:
-            return {}
-        rows = self.codebook_use.rows()
-        for number, row in enumerate(rows):
-            if stage == sb.Stage.VALID and row.perplexity < row.entries / 10:
-                logger.warning(
-                    f"codebook {number} is collapsing: perplexity "
-                    f"{row.perplexity:.1f} of {row.entries} entries"
-                )
-        return {
-            "perplexity": "/".join(f"{row.perplexity:.1f}" for row in rows),
-            "used_percent": "/".join(f"{row.used_percent:.0f}" for row in rows),
-        }
+            return []
+        return self.codebook_use.rows()
 
     # Fitting -------------------------------------------------------------
 
@@ -263,13 +281,18 @@ class AcomBrain(sb.Brain):
             return
         train_kwargs = dict(train_loader_kwargs or {})
         loader = self.make_dataloader(train_set, sb.Stage.TRAIN, **train_kwargs)
-        self._check_batches(loader)
-        if self.bottleneck.quantizer.taught and self.teacher is None:
-            self.teacher = self._make_teacher()
+        self.check_batches(loader)
+        self.rate_schedule.begin(self.bottleneck.quantizer, len(loader))
+        self.distillation.check(self.split.cloud_half)
+        taught = self.bottleneck.quantizer.taught or self.distillation.active
+        if taught and self.teacher is None:
+            path = self.hparams.pretrained_path
+            self.teacher = make_teacher(self.split, path)
         self._train_data = (train_set, train_kwargs)
         if fresh:
             self._calibrate_merge()
             self._initialize()
+        self._fresh = fresh
         # Only the data says how many steps there are to the end.
         steps_per_epoch = len(loader) // self.grad_accumulation_factor
         self.training_steps = steps_per_epoch * epoch_counter.limit
@@ -281,28 +304,6 @@ class AcomBrain(sb.Brain):
             valid_loader_kwargs=dict(valid_loader_kwargs or {}),
         )
 
-    def _make_teacher(self) -> Teacher:
-        """The continuous model, before a checkpoint replaces its weights."""
-        if not self.hparams.pretrained_path:
-            logger.warning(
-                "pretrained_path: empty, so that the quantizer's teacher is "
-                "the untrained model; start from a continuous run instead"
-            )
-        return Teacher(self.split)
-
-    def _check_batches(self, loader: Any) -> None:
-        size = loader.batch_size
-        if size and size < self.SMALLEST_BATCH:
-            raise ConfigurationError(
-                "batch_size", size, f"{self.SMALLEST_BATCH} or more"
-            )
-        if len(loader) == 0:
-            raise ConfigurationError(
-                "batch_size",
-                size,
-                f"at most the {len(loader.dataset)} training examples",
-            )
-
     def on_fit_start(self) -> None:
         """Resume from a checkpoint, if there is one."""
         with same_model(self.checkpointer.checkpoints_dir):
@@ -311,6 +312,9 @@ class AcomBrain(sb.Brain):
         if isinstance(scheduler, LinearWarmupScheduler):
             # After resuming: the checkpoint may be of a shorter training.
             scheduler.num_training_steps = self.training_steps
+        if self._fresh and self.rate_schedule.weight > 0:
+            # So that a collapse in the first epoch can be undone, too.
+            self.checkpointer.save_checkpoint()
 
     def _calibrate_merge(self) -> None:
         """Let the mean run have as many frames as was asked for.
@@ -358,7 +362,9 @@ class AcomBrain(sb.Brain):
     def on_fit_batch_start(
         self, batch: ReadableBatch, should_step: bool
     ) -> None:
-        """Move the learning rate along its schedule."""
+        """Move the learning rate and λ along their schedules."""
+        epoch = self.hparams.epoch_counter.current
+        self.rate_schedule.advance(epoch, self.step)
         # Before the step: the optimizer was made with the peak rate.
         if should_step:
             self.hparams.lr_scheduler(self.optimizer)

@@ -71,7 +71,8 @@ class ClassificationBrain(AcomBrain):
 
     Beside what :class:`AcomBrain` needs, the hyperparameters need
     ``compute_cost``, called with scores (batch, 1, class) and labels
-    (batch, 1); a batch has ``label_encoded``.
+    (batch, 1), and for distillation ``score_scale``; a batch has
+    ``label_encoded``.
 
     Arguments
     ---------
@@ -87,6 +88,11 @@ class ClassificationBrain(AcomBrain):
         return self.hparams.compute_cost(
             result.output.float(), batch.label_encoded.data
         )
+
+    def log_probabilities(self, output: Tensor, lengths: Tensor) -> Tensor:
+        """Those of the classes, one frame a clip whatever its length."""
+        scores = self.hparams.score_scale * output.float()
+        return scores.flatten(0, 1).log_softmax(dim=-1)
 
     def reset_metrics(self) -> None:
         """Forget the errors counted so far."""

@@ -5,6 +5,7 @@ from typing import Any
 import speechbrain as sb
 from torch import Tensor
 
+from speechbrain_acom.lengths import frame_mask
 from speechbrain_acom.splits import SplitResult
 from speechbrain_acom.training.brain import AcomBrain
 from speechbrain_acom.vocabulary import tokens_to_text
@@ -34,6 +35,11 @@ class CTCBrain(AcomBrain):
             self.hparams.blank_index,
             reduction="batchmean",
         )
+
+    def log_probabilities(self, output: Tensor, lengths: Tensor) -> Tensor:
+        """Those of the tokens, in every real frame."""
+        real = output[frame_mask(lengths, output)]
+        return real.float().log_softmax(dim=-1)
 
     def reset_metrics(self) -> None:
         """Forget the errors counted so far."""

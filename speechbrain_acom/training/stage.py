@@ -1,8 +1,17 @@
-"""Means of scalars over the batches of one stage."""
+"""What is logged of one stage: means of scalars, use of the codebooks."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
+from speechbrain.utils.logger import get_logger
 from torch import Tensor
+
+from speechbrain_acom.metrics.codebook_use import CodebookUseRow
+
+logger = get_logger(__name__)
+
+# Part of the entries below which a codebook's perplexity is worth a warning.
+LEAST_PERPLEXITY = 0.1
 
 
 class RunningMeans:
@@ -32,3 +41,40 @@ class RunningMeans:
         return {
             name: self._sums[name] / self._counts[name] for name in self._sums
         }
+
+
+def codebook_stats(rows: Sequence[CodebookUseRow]) -> dict[str, str]:
+    """Use of the codebooks in one line, coarse to fine.
+
+    Arguments
+    ---------
+    rows : Sequence[CodebookUseRow]
+        One a codebook; none where there is nothing to say.
+
+    Returns
+    -------
+    dict[str, str]
+        "perplexity" and "used_percent".
+
+    Example
+    -------
+    >>> rows = [CodebookUseRow(0, 4, 3.96, 100.0), CodebookUseRow(1, 4, 1.0, 25.0)]
+    >>> codebook_stats(rows)
+    {'perplexity': '4.0/1.0', 'used_percent': '100/25'}
+    """
+    if not rows:
+        return {}
+    return {
+        "perplexity": "/".join(f"{row.perplexity:.1f}" for row in rows),
+        "used_percent": "/".join(f"{row.used_percent:.0f}" for row in rows),
+    }
+
+
+def warn_of_collapsing(rows: Sequence[CodebookUseRow]) -> None:
+    """Name the codebooks of which a few entries do all the work."""
+    for row in rows:
+        if row.perplexity < LEAST_PERPLEXITY * row.entries:
+            logger.warning(
+                f"codebook {row.codebook} is collapsing: perplexity "
+                f"{row.perplexity:.1f} of {row.entries} entries"
+            )

@@ -131,7 +131,7 @@ def test_hidden_features_of_every_cut_are_the_same(
         hidden = []
         for split_layer in range(last + 1):
             split = family.cut(split_layer, bypass_bottleneck)
-            target = Teacher(split)(features, torch.ones(2))
+            target = Teacher(split)(features, torch.ones(2)).hidden
             assert target.values.shape[-1] == split.cloud_half.hidden_channels
             hidden.append(target.values)
         for values in hidden[1:]:
@@ -142,7 +142,7 @@ def test_hidden_features_are_what_the_head_reads(
     build, bypass_bottleneck, features
 ):
     split = build("conformer").cut(1, bypass_bottleneck).eval()
-    target = Teacher(split)(features, LENGTHS)
+    target = Teacher(split)(features, LENGTHS).hidden
     output = split(features, LENGTHS).output
     read = split.cloud_half.head(target.values)
     assert torch.allclose(read, output, atol=1e-5)
@@ -156,7 +156,7 @@ def test_teacher_of_every_cut(build, features, cut_point):
     bottleneck = partial(Bottleneck, quantizer=quantizer, merge=2)
     split = build(name).cut(split_layer, bottleneck).train()
     teacher = Teacher(split)
-    result = split(features, LENGTHS, teacher(features, LENGTHS))
+    result = split(features, LENGTHS, teacher(features, LENGTHS).hidden)
     loss = result.bottleneck.losses["semantic"]
     loss.backward()
     assert loss > 0

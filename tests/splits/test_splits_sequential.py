@@ -117,7 +117,7 @@ def test_quantizer_can_learn_from_the_output():
     taught = partial(Bottleneck, quantizer=TaughtResidualVectorQuantizer)
     split = SequentialSplit(crdnn(dnn_neurons=10), 2, taught)
     teacher = Teacher(split)
-    target = teacher(FEATURES, LENGTHS)
+    target = teacher(FEATURES, LENGTHS).hidden
     result = split(FEATURES, LENGTHS, target)
     untaught = split(FEATURES, LENGTHS)
     added = result.bottleneck.losses.keys() - untaught.bottleneck.losses.keys()

@@ -17,7 +17,7 @@ from training_helpers import (
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.quantizers import TaughtResidualVectorQuantizer
 from speechbrain_acom.splits import CutFrames
-from speechbrain_acom.training import brain as brain_module
+from speechbrain_acom.training import teacher as teacher_module
 from speechbrain_acom.training.teacher import Teacher
 
 TAUGHT = partial(TaughtResidualVectorQuantizer, codebook_size=8, codebook_dim=2)
@@ -105,6 +105,7 @@ def test_nothing_holds_the_teacher(tmp_path):
     assert names == {
         *("CKPT.yaml", "brain.ckpt", "counter.ckpt", "normalize.ckpt"),
         *("optimizer.ckpt", "scheduler.ckpt", "split.ckpt"),
+        "rate_schedule.ckpt",
     } | {name for name in names if name.startswith("dataloader")}
     saved = torch.load(checkpoint.paramfiles["split"])
     assert saved.keys() == brain.split.state_dict().keys()
@@ -145,7 +146,8 @@ def test_semantic_loss_trains_the_device(tmp_path):
     brain.teacher = Teacher(brain.split)
     batch = batch_of(dataset_of([5, 3]))
     features, lengths = brain.features(batch, epoch=None)
-    result = brain.split(features, lengths, brain.teacher(features, lengths))
+    target = brain.teacher(features, lengths).hidden
+    result = brain.split(features, lengths, target)
     result.bottleneck.losses["semantic"].backward()
     assert brain.split.device_half.layer.weight.grad.abs().sum() > 0
     assert brain.split.cloud_half.head.weight.grad is None
@@ -169,7 +171,7 @@ def test_other_quantizers_have_no_teacher(tmp_path):
 @pytest.mark.parametrize("path", ["", "export"])
 def test_untrained_teacher_is_warned_of(tmp_path, path, monkeypatch):
     said = []
-    monkeypatch.setattr(brain_module.logger, "warning", said.append)
+    monkeypatch.setattr(teacher_module.logger, "warning", said.append)
     brain = taught_brain(tmp_path, pretrained_path=path)
     fit(brain, dataset_of([5] * 6))
     assert [line.startswith("pretrained_path: empty") for line in said] == (

@@ -1,0 +1,267 @@
+"""Residual vector quantization that knows what its codes will cost.
+
+A coder spends -log2 p(code | context) bits on a code. Here training sees
+these bits, and so may the choice of the entries, as in entropy-constrained
+vector quantization (Chou, Lookabaugh and Gray, "Entropy-Constrained Vector
+Quantization", 1989), with a context instead of one table.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.quantizers.frames import QuantizedFrames, RealFrames
+from speechbrain_acom.quantizers.rate_model import RateModel
+from speechbrain_acom.quantizers.residual import (
+    ResidualVectorQuantizer,
+    Stage,
+    stage_codes,
+)
+from speechbrain_acom.quantizers.settings import check_integer, check_weight
+
+# Assignments are never softer than single precision can tell from hard ones.
+LEAST_TEMPERATURE = 1e-12
+
+
+@dataclass
+class _Bits:
+    """Bits a frame of one codebook.
+
+    ``expected`` is of soft assignments, with gradients to features, entries
+    and rate model; ``hard`` of the codes, with a gradient to the rate model.
+    """
+
+    expected: Tensor
+    hard: Tensor
+
+
+class RateAwareVectorQuantizer(ResidualVectorQuantizer):
+    """A residual vector quantizer whose results have a rate.
+
+    **Soft rate.** Each codebook assigns its frames softly, q(v) ∝
+    exp(-d²(x, e_v) / τ), and the rate is the mean over real frames of the sum
+    over codebooks and entries of q(v) · -log2 p(v | context); the context
+    holds the codes really chosen. τ is ``temperature`` times the mean squared
+    distance of the batch's frames to their nearest entries, held constant, so
+    that it follows the scale of the features. The rate's gradient reaches the
+    features and the entries through q, and the model of p. Features are
+    quantized as without it, with a straight-through gradient; whoever trains
+    adds λ · rate to the loss.
+
+    **Rate-aware assignment.** With ``assignment_weight`` > 0 the code is the
+    entry with the least d² + ``assignment_weight`` · -log2 p(v | context), one
+    frame after the other, in training and on the device, which then needs the
+    rate model too. With 0 it is the nearest entry.
+
+    **Context.** p is a :class:`~speechbrain_acom.quantizers.rate_model.
+    RateModel` of ``context_frames`` past frames and the coarser codebooks.
+    With ``context_frames`` = 0 it is the entries' running shares of the frames
+    instead, which no frame influences.
+
+    There are the losses and statistics of :class:`ResidualVectorQuantizer`,
+    and with a rate model the loss "rate_model": its nats a code, which move
+    nothing but the model, so that it knows the codes before λ rises. The
+    statistic "hard_rate" is the bits a frame of the codes as they are.
+
+    Arguments
+    ---------
+    channels : int
+        Size of the last axis of the features.
+    context_frames : int
+        R, past frames that the rate model looks at. 0: no model.
+    temperature : float
+        Softness of the assignments relative to the error of quantization.
+    assignment_weight : float
+        Squared distance, in the D dimensions, that one bit is worth.
+    embedding_size : int
+        Of the rate model: numbers that describe a code of the context.
+    hidden_size : int
+        Of the rate model: units between context and probabilities.
+    **residual
+        Arguments of :class:`ResidualVectorQuantizer`, except ``rate_weight``,
+        whose place ``assignment_weight`` takes.
+
+    Raises
+    ------
+    ConfigurationError
+        If one of these is out of its range.
+
+    Example
+    -------
+    >>> quantizer = RateAwareVectorQuantizer(
+    ...     channels=8, codebook_dim=4, assignment_weight=0.1
+    ... )
+    >>> quantizer.initialize(torch.randn(1000, 8))
+    >>> result = quantizer(torch.randn(2, 5, 8), torch.tensor([1.0, 0.4]))
+    >>> sorted(result.losses)
+    ['codebook', 'commitment', 'rate_model']
+    >>> result.rate.item()  # all of the 256 entries are equally likely yet
+    8.0
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        context_frames: int = 3,
+        temperature: float = 0.5,
+        assignment_weight: float = 0.0,
+        embedding_size: int = 16,
+        hidden_size: int = 64,
+        **residual: Any,
+    ) -> None:
+        if "rate_weight" in residual:
+            raise ConfigurationError(
+                "quantizer's rate_weight",
+                residual["rate_weight"],
+                "assignment_weight in its place",
+            )
+        check_integer("context_frames", context_frames, 0)
+        check_weight("assignment_weight", assignment_weight)
+        if not 0.0 < temperature < math.inf:
+            raise ConfigurationError(
+                "temperature", temperature, "a number above 0"
+            )
+        # Running shares are what the codebooks themselves can search with.
+        own = 0.0 if context_frames else assignment_weight
+        super().__init__(channels, rate_weight=own, **residual)
+        self.context_frames = context_frames
+        self.temperature = temperature
+        self.assignment_weight = assignment_weight
+        self.rate_model = None
+        if context_frames:
+            self.rate_model = RateModel(
+                len(self.codebooks),
+                self.codebook_size,
+                context_frames,
+                embedding_size,
+                hidden_size,
+            )
+        # Whether a code depends on the codes before it.
+        self.sequential = bool(context_frames and assignment_weight)
+
+    @property
+    def device_only(self) -> tuple[str, ...]:
+        """The input projection, and the rate model where it chooses."""
+        model = ("rate_model",) if self.sequential else ()
+        return (*super().device_only, *model)
+
+    @property
+    def training_only(self) -> tuple[str, ...]:
+        """The rate model where it does not choose."""
+        return () if self.sequential else ("rate_model",)
+
+    @property
+    def rated(self) -> bool:
+        """True: results have a rate."""
+        return True
+
+    def quantize_real(
+        self, real: RealFrames, num_codebooks: int | None
+    ) -> QuantizedFrames:
+        """Quantize the real frames; in training mode also adapt."""
+        projected = self._projected(real.values, precise=not self.training)
+        count = self._drawn(num_codebooks)
+        chosen = None
+        if self.sequential:
+            chosen = self._chosen(real, projected, count)
+        stages = self._stages(projected, count, chosen)
+        # Before the codebooks adapt: the rate is that of these entries.
+        bits = self._bits(real, stages)
+        result = self._quantized(real.values, projected, stages)
+        hard = _mean(sum(part.hard for part in bits))
+        losses = dict(result.losses)
+        if self.rate_model is not None:
+            losses["rate_model"] = math.log(2.0) * hard / count
+            if self.training:
+                losses["rate_model"] += self._nothing_of_idle_parts(count)
+        return replace(
+            result,
+            losses=losses,
+            statistics={**result.statistics, "hard_rate": hard.detach()},
+            rate=_mean(sum(part.expected for part in bits)),
+        )
+
+    def encode_real(self, real: RealFrames, num_codebooks: int) -> Tensor:
+        """The first codes, int64, (frame, num_codebooks), of every frame."""
+        if not self.sequential:
+            return self.encode_frames(real.values, num_codebooks)
+        projected = self._projected(real.values, precise=True)
+        return self._chosen(real, projected, num_codebooks)
+
+    @torch.no_grad()
+    def _chosen(
+        self, real: RealFrames, projected: Tensor, count: int
+    ) -> Tensor:
+        """Codes (frame, count) by distance and bits, frame after frame.
+
+        All in double precision, so that the rest of the batch has no say;
+        equally cheap entries are told apart as in the plain search.
+        """
+        model = self.rate_model.in_double_precision()
+        batch = real.padded(projected.double())
+        codes = batch.new_zeros((*batch.shape[:2], count), dtype=torch.int64)
+        history = model.first_history(len(batch), batch.device)
+        for step, residual in enumerate(batch.unbind(1)):
+            frame = codes[:, step]
+            for number, codebook in enumerate(self.codebooks[:count]):
+                context = torch.cat(
+                    [history[..., number], frame[:, :number]], dim=1
+                )
+                bits = model(context, number)
+                found = codebook.search(residual, self.assignment_weight * bits)
+                residual = residual - codebook(found)
+                frame[:, number] = found
+            history = history.roll(1, dims=1)
+            history[:, 0, :count] = frame
+        return real.taken(codes)
+
+    def _bits(self, real: RealFrames, stages: list[Stage]) -> list[_Bits]:
+        """Bits of every codebook's frames."""
+        codes = real.padded(stage_codes(stages))
+        found = []
+        for number, stage in enumerate(stages):
+            codebook = self.codebooks[number]
+            if self.rate_model is None:
+                bits = codebook.bits().float().expand(len(stage.codes), -1)
+            else:
+                contexts = self.rate_model.contexts(codes, number)
+                bits = self.rate_model(real.taken(contexts), number)
+            distances = codebook.distances(stage.residual)
+            shares = _soft_assignments(distances, self.temperature)
+            hard = bits.gather(1, stage.codes.unsqueeze(1)).squeeze(1)
+            found.append(_Bits((shares * bits).sum(1), hard))
+        return found
+
+    def _nothing_of_idle_parts(self, used: int) -> Tensor:
+        """0 with a gradient of 0: a distributed training waits for all."""
+        model = self.rate_model
+        idle = [model.embeddings[used:], model.hidden[used:]]
+        idle.append(model.outputs[used:])
+        weights = [
+            weight.sum() for part in idle for weight in part.parameters()
+        ]
+        return 0.0 * sum(weights)
+
+
+def _soft_assignments(distances: Tensor, temperature: float) -> Tensor:
+    """Shares of every entry in every frame, shape (frame, V).
+
+    Arguments
+    ---------
+    distances : Tensor
+        Squared, shape (frame, V).
+    temperature : float
+        Relative to the mean of the frames' least distances.
+    """
+    nearest = distances.detach().amin(1).sum() / max(len(distances), 1)
+    scale = (temperature * nearest).clamp(min=LEAST_TEMPERATURE)
+    return (-distances / scale).softmax(dim=1)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Mean over frames, float32; 0 of no frames."""
+    return (values.sum() / max(len(values), 1)).float()

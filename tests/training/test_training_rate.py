@@ -1,0 +1,339 @@
+"""λ: its ramp, its part of the loss, and collapses that are undone."""
+
+from functools import partial
+
+import pytest
+import speechbrain as sb
+import torch
+from training_helpers import (
+    CHANNELS,
+    EnergyBrain,
+    batch_of,
+    brain_in,
+    dataset_of,
+    evaluate_on,
+    fit,
+)
+
+from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.metrics.codebook_use import CodebookUseRow
+from speechbrain_acom.quantizers import Bypass, RateAwareVectorQuantizer
+from speechbrain_acom.training import rate as rate_module
+from speechbrain_acom.training.checkpoints import WholeCheckpointer
+from speechbrain_acom.training.rate import (
+    RateSchedule,
+    choice,
+    collapse,
+    save_or_undo,
+    undo_collapse,
+)
+
+RATED = partial(
+    RateAwareVectorQuantizer,
+    codebook_size=8,
+    codebook_dim=2,
+    context_frames=1,
+    dead_threshold=0.0,
+)
+DATA = [40] * 8
+
+
+def rows_of(*perplexities):
+    return [CodebookUseRow(k, 8, p, 50.0) for k, p in enumerate(perplexities)]
+
+
+def schedule_of(weight=0.4, ramp_epochs=4.0, batches_per_epoch=10):
+    schedule = RateSchedule(weight, ramp_epochs)
+    quantizer = RATED(channels=CHANNELS)
+    schedule.begin(quantizer, batches_per_epoch)
+    return schedule
+
+
+@pytest.mark.parametrize(
+    ("epoch", "batch", "expected"),
+    [(1, 0, 0.0), (1, 5, 0.05), (3, 0, 0.2), (5, 0, 0.4), (9, 3, 0.4)],
+)
+def test_ramp_is_linear_in_epochs_and_their_parts(epoch, batch, expected):
+    schedule = schedule_of()
+    schedule.advance(epoch, batch)
+    assert schedule.current == pytest.approx(expected)
+
+
+def test_without_a_ramp_all_of_it_is_there_at_once():
+    assert schedule_of(ramp_epochs=0.0).current == 0.4
+    assert schedule_of(weight=0.0, ramp_epochs=0.0).current == 0.0
+
+
+def test_half_of_what_was_too_much_is_the_limit_from_then_on():
+    schedule = schedule_of()
+    schedule.advance(3, 0)
+    schedule.halve()
+    assert schedule.current == pytest.approx(0.1)
+    schedule.advance(9, 0)
+    assert schedule.current == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_limit_survives_a_checkpoint(tmp_path, halved):
+    saved, loaded = schedule_of(), schedule_of()
+    saved.advance(9, 0)
+    if halved:
+        saved.halve()
+    WholeCheckpointer(tmp_path, {"rate": saved}).save_checkpoint()
+    WholeCheckpointer(tmp_path, {"rate": loaded}).recover_if_possible()
+    loaded.advance(9, 0)
+    assert loaded.current == saved.current == (0.2 if halved else 0.4)
+
+
+@pytest.mark.parametrize("key", ["rate_weight", "rate_ramp_epochs"])
+def test_numbers_below_zero_are_named(key):
+    numbers = {"rate_weight": 0.1, "rate_ramp_epochs": 1.0, key: -1.0}
+    with pytest.raises(ConfigurationError, match=f"^{key}: found -1.0"):
+        RateSchedule(*numbers.values())
+
+
+@pytest.mark.parametrize("quantizer", [Bypass])
+def test_quantizer_without_a_rate_is_an_error(tmp_path, quantizer):
+    brain = brain_in(tmp_path, quantizer=quantizer, rate_weight=0.1)
+    with pytest.raises(ConfigurationError, match="^rate_weight: found 0.1"):
+        fit(brain, dataset_of([5, 3]))
+
+
+@pytest.mark.parametrize(
+    ("perplexities", "value", "best", "expected"),
+    [
+        ([40.0], 12.0, 8.0, None),
+        ([1.01], 8.0, 8.0, "perplexity 1.01"),
+        # One codebook that still says something is enough.
+        ([1.2, 1.0], 8.0, 8.0, None),
+        ([40.0], 53.0, 8.0, None),
+        ([40.0], 55.0, 8.0, "wer_percent 55.0 after 8.0"),
+        # Nothing was ever right: there is nothing to lose.
+        ([40.0], 120.0, 100.0, None),
+        ([40.0], 99.0, None, None),
+        ([], 12.0, 8.0, None),
+    ],
+)
+def test_collapse_is_one_code_or_half_of_the_right_answers_lost(
+    perplexities, value, best, expected
+):
+    rows = rows_of(*perplexities)
+    assert collapse(rows, "wer_percent", value, best) == expected
+
+
+def test_metrics_that_are_no_errors_say_nothing_of_a_collapse():
+    assert collapse(rows_of(4.0), "clips", 99.0, best=1.0) is None
+
+
+def test_loss_has_the_rate_times_its_weight(tmp_path):
+    losses = []
+    for weight in (0.0, 0.25):
+        folder = tmp_path / str(weight)
+        brain = brain_in(folder, quantizer=RATED, rate_weight=weight)
+        brain.on_stage_start(sb.Stage.TRAIN)
+        batch = batch_of(dataset_of([5, 3]))
+        result = brain.compute_forward(batch, sb.Stage.TRAIN)
+        losses.append(brain.compute_objectives(result, batch, sb.Stage.TRAIN))
+        assert brain.means.values()["rate"] == float(result.bottleneck.rate)
+    torch.testing.assert_close(
+        losses[1], losses[0] + 0.25 * result.bottleneck.rate
+    )
+
+
+def test_rate_and_its_weight_are_logged_every_epoch(tmp_path):
+    brain = brain_in(
+        tmp_path,
+        quantizer=RATED,
+        rate_weight=1e-3,
+        rate_ramp_epochs=4.0,
+        epochs=2,
+    )
+    fit(brain, dataset_of(DATA))
+    logged = brain.hparams.train_logger.epochs
+    weights = [meta["rate_weight"] for meta, _, _ in logged]
+    assert weights == pytest.approx([0.25e-3, 0.5e-3])
+    for _, trained, validated in logged:
+        for name in ("rate", "hard_rate"):
+            assert 0 < trained[name] <= 3.5
+            assert 0 < validated[name] <= 3.5
+
+
+class SignBrain(EnergyBrain):
+    """Its task is the sign of a frame's first number, in percent of errors."""
+
+    def wanted(self, batch):
+        signals, _ = batch.to(self.device).sig
+        return self.hparams.compute_features(signals)[..., :1] > 0
+
+    def task_loss(self, result, batch):
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            result.output, self.wanted(batch).float()
+        )
+
+    def reset_metrics(self):
+        self.errors = []
+
+    def update_metrics(self, result, batch):
+        self.errors.append((result.output > 0) != self.wanted(batch))
+
+    def metric_name(self):
+        return "error_percent"
+
+    def metric_value(self):
+        return 100.0 * float(torch.cat(self.errors).float().mean())
+
+
+def sign_brain(folder, weight, epochs, **options):
+    """A brain that begins with a model that is right, but for its cut."""
+    brain = brain_in(
+        folder,
+        kind=SignBrain,
+        quantizer=partial(RATED, codebook_dim=None),
+        outputs=1,
+        rate_weight=weight,
+        epochs=epochs,
+        **options,
+    )
+    layer, head = brain.split.device_half.layer, brain.split.cloud_half.head
+    layer.weight.data.copy_(torch.eye(CHANNELS))
+    head.weight.data.copy_(torch.tensor([[3.0, 0.0, 0.0, 0.0]]))
+    for part in (layer, head):
+        part.bias.data.zero_()
+    return brain
+
+
+def train_signs(brain):
+    data = dataset_of(DATA)
+    return fit(brain, data, data)
+
+
+def warnings_of(caplog):
+    """Lines that say that a collapse was undone."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == rate_module.__name__
+    ]
+
+
+def collapsing(folder, weight=30.0, epochs=12):
+    """A training that starts well and goes on with far too much."""
+    train_signs(sign_brain(folder, weight=0.0, epochs=1))
+    return train_signs(sign_brain(folder, weight=weight, epochs=epochs))
+
+
+def test_a_huge_weight_collapses_is_undone_and_leaves_a_working_model(
+    tmp_path, caplog
+):
+    brain = collapsing(tmp_path)
+    said = warnings_of(caplog)
+    assert said and all("\n" not in line for line in said)
+    assert said[0].startswith("the codes collapsed with rate_weight 30 (")
+    assert said[0].endswith("going on with 15")
+    assert brain.rate_schedule.current == 30.0 / 2 ** len(said)
+    logged = brain.hparams.train_logger.epochs
+    assert min(float(valid["perplexity"]) for *_, valid in logged) < 1.1
+    evaluate_on(brain, dataset_of(DATA))
+    assert brain.metric_value() < 25.0
+    [row] = brain.codebook_use.rows()
+    assert row.perplexity > 2.0
+
+
+def test_a_training_that_does_not_collapse_is_left_alone(tmp_path, caplog):
+    train_signs(sign_brain(tmp_path, weight=1e-4, epochs=5))
+    assert warnings_of(caplog) == []
+
+
+def test_time_goes_on_and_weights_go_back(tmp_path):
+    brain = train_signs(sign_brain(tmp_path, weight=1e-4, epochs=2))
+    good = {k: v.clone() for k, v in brain.split.state_dict().items()}
+    reached = brain.checkpointer.find_checkpoint().meta["error_percent"]
+    steps = brain.hparams.lr_scheduler.current_step
+    for weight in brain.split.parameters():
+        weight.data.zero_()
+    brain.hparams.lr_scheduler.current_step += 7
+    meta = undo_collapse(
+        brain.rate_schedule,
+        brain.checkpointer,
+        rows_of(1.0),
+        {"error_percent": 60.0},
+    )
+    assert meta == {"error_percent": reached}
+    for name, value in brain.split.state_dict().items():
+        assert torch.equal(value, good[name]), name
+    assert brain.hparams.lr_scheduler.current_step == steps + 7
+    assert brain.rate_schedule.current == 0.5e-4
+
+
+def test_the_start_can_be_gone_back_to(tmp_path):
+    brain = train_signs(sign_brain(tmp_path, weight=30.0, epochs=0))
+    entries = brain.bottleneck.quantizer.codebooks[0].entries
+    start = entries.detach().clone()
+    entries.data.zero_()
+    reached = {"error_percent": 60.0}
+    meta = undo_collapse(
+        brain.rate_schedule, brain.checkpointer, rows_of(1.0), reached
+    )
+    assert meta == {}
+    assert torch.equal(entries, start)
+
+
+def test_a_resumed_training_knows_what_was_too_much(tmp_path):
+    limit = collapsing(tmp_path).rate_schedule.limit
+    assert limit < 30.0
+    resumed = train_signs(sign_brain(tmp_path, weight=30.0, epochs=13))
+    [(meta, _, _)] = resumed.hparams.train_logger.epochs
+    assert meta["rate_weight"] == limit
+
+
+def test_without_weight_nothing_is_looked_for(tmp_path, caplog):
+    brain = train_signs(sign_brain(tmp_path, weight=0.0, epochs=1))
+    before = {k: v.clone() for k, v in brain.split.state_dict().items()}
+    reached = {"error_percent": 100.0}
+    rows = rows_of(1.0)
+    assert reached is undo_collapse(
+        brain.rate_schedule, brain.checkpointer, rows, reached
+    )
+    for name, value in brain.split.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert warnings_of(caplog) == []
+
+
+def test_checkpoints_from_before_the_end_of_the_ramp_come_last():
+    schedule = schedule_of(ramp_epochs=2.0)
+    schedule.advance(2, 0)
+    early = choice(schedule, {"error_percent": 1.0})
+    schedule.advance(3, 0)
+    late = choice(schedule, {"error_percent": 9.0})
+    assert early["error_percent"] < late["error_percent"]
+    key = "ramped_error_percent"
+    assert early[key] > late[key] == late["error_percent"]
+
+
+def test_without_weight_checkpoints_are_chosen_by_the_metric_alone():
+    reached = {"error_percent": 1.0}
+    assert choice(RateSchedule(0.0, ramp_epochs=5.0), reached) == reached
+
+
+def test_the_test_is_of_a_checkpoint_with_all_of_the_weight(tmp_path):
+    brain = train_signs(
+        sign_brain(tmp_path, weight=1e-4, epochs=4, rate_ramp_epochs=3)
+    )
+    evaluate_on(brain, dataset_of(DATA))
+    assert brain.hparams.epoch_counter.current == 4
+
+
+def test_what_a_collapse_goes_back_to_is_not_chosen_before_its_time(tmp_path):
+    brain = train_signs(
+        sign_brain(tmp_path, weight=1e-4, epochs=2, rate_ramp_epochs=9)
+    )
+    save_or_undo(
+        brain.rate_schedule,
+        brain.checkpointer,
+        rows_of(1.0),
+        {"error_percent": 60.0},
+        most=1,
+    )
+    key = "ramped_error_percent"
+    saved = brain.checkpointer.find_checkpoint().meta
+    assert saved[key] == saved["error_percent"] + rate_module.BEHIND
