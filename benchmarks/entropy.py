@@ -1,0 +1,286 @@
+"""Bits and speed of our priors on given codes, against other coders.
+
+``python benchmarks/entropy.py --runs digits=FOLDER ...`` takes the codes of
+exported models, ``--codes NAME=TRAIN.npz,TEST.npz`` takes them from files. A
+row a coder goes to ``results/entropy.json``. See ``benchmarks/README.md``.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from code_sets import CodeSet, load_codes
+from contestants import BASE, NEURAL, TRANSFORMER, Fitting, known_coders
+from entropy_worker import SECONDS, Coding, measured_coding
+from run_codes import named_path, run_codes
+from tqdm import tqdm
+
+from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.metrics.bootstrap import ratio_interval
+from speechbrain_acom.studies.results import Row, write_results
+
+SEED = 0
+# Payloads are to keep within this of the cross-entropy, and a byte a message.
+BOUND = 1.005
+SPEED_TARGETS = {
+    BASE: ("million_symbols_per_second", 2.0),
+    NEURAL: ("times_real_time", 100.0),
+}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Codes of one model on one data set.
+
+    Arguments
+    ---------
+    name : str
+        What the rows call it.
+    train : CodeSet
+        What every coder learns from.
+    tests : Sequence[CodeSet]
+        What is coded.
+    """
+
+    name: str
+    train: CodeSet
+    tests: Sequence[CodeSet]
+
+
+def rows_of(
+    data: DataSet, names: Sequence[str], seed: int, seconds: float
+) -> list[Row]:
+    """Fit and measure all coders on a data set.
+
+    Arguments
+    ---------
+    data : DataSet
+        The codes.
+    names : Sequence[str]
+        Which coders, the static prior among them.
+    seed : int
+        Of the transformer and of the draws.
+    seconds : float
+        Time of the processor after which no new pass is timed.
+
+    Returns
+    -------
+    list[Row]
+        One a test set and coder.
+    """
+    fitting = Fitting(data.train, seed)
+    fitted = [one for name in names for one in fitting.fit(name)]
+    rows = []
+    for test in data.tests:
+        codings = {
+            one.name: measured_coding(
+                one.coder, test.joined() if one.at_once else test, seconds
+            )
+            for one in tqdm(fitted, desc=test.name, disable=None)
+        }
+        for one in fitted:
+            coding = codings[one.name]
+            rows.append(
+                {
+                    "data_set": data.name,
+                    "split": test.name,
+                    "coder": one.name,
+                    "hours": test.hours,
+                    "train_hours": data.train.hours,
+                    "num_codebooks": len(test.cardinalities),
+                    "codebook_size": max(test.cardinalities),
+                    "messages": len(coding.payload_bytes),
+                    **rates(coding, codings[BASE], test, one.at_once),
+                    **ratios(one.name, codings, test, seed),
+                    **bound(coding),
+                    **one.columns,
+                    "file_bytes": coding.file_bytes,
+                    **speeds(one.name, coding, test),
+                }
+            )
+    return rows
+
+
+def rates(coding: Coding, base: Coding, test: CodeSet, at_once: bool) -> Row:
+    """Bits of a coder, per frame and per second.
+
+    Arguments
+    ---------
+    coding : Coding
+        Of the coder.
+    base : Coding
+        Of our static prior: others get containers of the same size.
+    test : CodeSet
+        What was coded.
+    at_once : bool
+        Whether it is one payload, which has no messages.
+
+    Returns
+    -------
+    Row
+        Columns; None where there is no such thing.
+    """
+    seconds = float(test.seconds.sum())
+    payload = 8 * int(coding.payload_bytes.sum())
+    message, ideal = None, None
+    if at_once:
+        pass
+    elif coding.message_bytes is not None:
+        message = 8 * int(coding.message_bytes.sum()) / seconds
+    else:
+        container = (base.message_bytes - base.payload_bytes).sum()
+        message = (payload + 8 * int(container)) / seconds
+    if coding.bits is not None:
+        ideal = float(coding.bits.sum()) / seconds
+    return {
+        "bits_per_frame": payload / test.frames,
+        "cross_entropy_bps": ideal,
+        "payload_bps": payload / seconds,
+        "message_bps": message,
+    }
+
+
+def ratios(
+    name: str, codings: dict[str, Coding], test: CodeSet, seed: int
+) -> Row:
+    """Payload over that of the static prior, and over the transformer's.
+
+    Arguments
+    ---------
+    name : str
+        The coder.
+    codings : dict[str, Coding]
+        Of all coders.
+    test : CodeSet
+        What was coded.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    Row
+        Each ratio with its 95 % interval, over utterances drawn in pairs.
+    """
+    row: Row = {}
+    mine = codings[name].payload_bytes
+    for other in (BASE, TRANSFORMER):
+        if other not in codings or other == name:
+            continue
+        theirs = codings[other].payload_bytes
+        if len(mine) != len(theirs):
+            row[f"{other}_ratio"] = float(mine.sum() / theirs.sum())
+            continue
+        interval = ratio_interval(mine, theirs, test.recordings, seed)
+        row[f"{other}_ratio"] = interval.value
+        row[f"{other}_ratio_low"] = interval.low
+        row[f"{other}_ratio_high"] = interval.high
+    return row
+
+
+def bound(coding: Coding) -> Row:
+    """Whether payloads are as short as they should be.
+
+    Arguments
+    ---------
+    coding : Coding
+        Of the coder.
+
+    Returns
+    -------
+    Row
+        ``within_bound``: 1.005 times the cross-entropy and a byte a message.
+    """
+    if coding.bits is None:
+        return {"within_bound": None}
+    payload, messages = coding.payload_bytes.sum(), len(coding.bits)
+    limit = BOUND * coding.bits.sum() / 8 + messages
+    return {"within_bound": "yes" if payload <= limit else "no"}
+
+
+def speeds(name: str, coding: Coding, test: CodeSet) -> Row:
+    """Codes a second and times real time of one core, each way.
+
+    Arguments
+    ---------
+    name : str
+        The coder.
+    coding : Coding
+        Of it.
+    test : CodeSet
+        What was coded.
+
+    Returns
+    -------
+    Row
+        Columns, and whether a target is met where there is one.
+    """
+    row: Row = {}
+    for way in ("encode", "decode"):
+        seconds = getattr(coding, f"{way}_seconds")
+        millions = test.symbols / 1e6 / seconds
+        row[f"{way}_million_symbols_per_second"] = millions
+        row[f"{way}_times_real_time"] = float(test.seconds.sum()) / seconds
+    unit, target = SPEED_TARGETS.get(name, (None, None))
+    row["speed_target"], row["speed_target_met"] = None, None
+    if unit is not None:
+        slower = min(row[f"{way}_{unit}"] for way in ("encode", "decode"))
+        row["speed_target"] = f"{target:g} {unit.replace('_', ' ')}"
+        row["speed_target_met"] = "yes" if slower >= target else "no"
+    return row
+
+
+def data_sets(options: argparse.Namespace) -> Iterator[DataSet]:
+    """Codes of all that the command names, cut to its limit."""
+    for name, run in options.runs:
+        root = dict(options.data_folders).get(name)
+        train, *tests = run_codes(run, None, options.limit, root)
+        yield DataSet(name, train, tests)
+    read = partial(
+        load_codes,
+        cardinalities=options.cardinalities,
+        frames_per_s=options.frames_per_second,
+    )
+    for name, paths in options.codes:
+        files = paths.split(",")
+        if len(files) < 2:
+            raise ConfigurationError("codes", paths, "TRAIN.npz,TEST.npz")
+        train, *tests = (read(file).limited(options.limit) for file in files)
+        yield DataSet(name, train, tests)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure every coder on every data set and write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--runs", nargs="+", type=named_path, default=[], metavar="NAME=FOLDER")
+    add("--codes", nargs="+", type=named_path, default=[], metavar="NAME=FILES")
+    add("--data_folders", nargs="+", type=named_path, default=[])
+    add("--cardinalities", nargs="+", type=int, help="of files without them")
+    add("--frames_per_second", type=float, help="of files without seconds")
+    add("--coders", nargs="+", default=known_coders())
+    add("--limit", type=int, help="utterances of each split, at most")
+    add("--seconds", type=float, default=SECONDS, help="time a coder and way")
+    add("--seed", type=int, default=SEED)
+    add("--output", default="results/entropy.json")
+    options = parser.parse_args(arguments)
+    names = [name for name in known_coders() if name in options.coders]
+    if BASE not in names or len(names) < len(set(options.coders)):
+        known = ", ".join(known_coders())
+        raise ConfigurationError(
+            "coders", options.coders, f"{BASE} and any of {known}"
+        )
+    torch.set_num_threads(1)
+    rows, described = [], []
+    for data in data_sets(options):
+        rows += rows_of(data, names, options.seed, options.seconds)
+        hours = [f"train {data.train.hours:.2f} h"]
+        hours += [f"{test.name} {test.hours:.2f} h" for test in data.tests]
+        described.append(f"{data.name}: {', '.join(hours)}")
+        # After each data set: the next one may take hours.
+        write_results(options.output, rows, "; ".join(described), options.seed)
+
+
+if __name__ == "__main__":
+    main()
