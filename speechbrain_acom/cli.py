@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,14 +120,32 @@ def _parser() -> argparse.ArgumentParser:
         "inputs", type=Path, nargs="+", metavar="message", help="files, folders"
     )
     decode.set_defaults(run=_decode)
-    for command, half, output in (
-        (encode, "device", "the message; a folder if there are several"),
-        (decode, "cloud", "file for the answers (default: stdout)"),
+    fit = commands.add_parser(
+        "fit-prior",
+        help="a copy of a model with a prior of your audio",
+        description="Copy a model with a prior that is fitted anew. The copy "
+        "has another hash: it and the model do not read each other's messages.",
+    )
+    fit.add_argument(
+        "inputs", type=Path, nargs="+", metavar="audio", help="files, folders"
+    )
+    fit.add_argument(
+        "--prior",
+        type=Path,
+        required=True,
+        metavar="yaml",
+        help="fragment such as hparams/priors/context.yaml",
+    )
+    fit.set_defaults(run=_fit_prior)
+    for command, halves, output in (
+        (encode, "device half", "the message; a folder if there are several"),
+        (decode, "cloud half", "file for the answers (default: stdout)"),
+        (fit, "halves", "new folder (default: <model>_<prior> beside it)"),
     ):
         command.add_argument(
             "--model",
             default=os.environ.get(MODEL_VARIABLE),
-            help=f"folder with an exported model's {half} half "
+            help=f"folder with an exported model's {halves} "
             f"(default: {MODEL_VARIABLE})",
         )
         command.add_argument("-o", "--output", type=Path, help=output)
@@ -187,6 +205,28 @@ def _decode(options: argparse.Namespace) -> int:
     return _complain_of([f"{one.message}: {one.error}" for one in failed])
 
 
+def _fit_prior(options: argparse.Namespace) -> int:
+    paths = [path for path, _ in _found(options.inputs, AUDIO_SUFFIXES)]
+    output = options.output
+    if not output:
+        model = Path(options.model).absolute()
+        output = model.with_name(f"{model.name}_{options.prior.stem}")
+    from speechbrain_acom.inference import load_fitter, refit_prior
+
+    fitter = load_fitter(options.prior)
+    paths = _progress(paths, "coding")
+    done = refit_prior(options.model, fitter, paths, output)
+    if options.json:
+        print(_json(done), end="")
+    else:
+        print(
+            f"{done.model}: {done.prior} of {done.prior_bytes} bytes, fitted "
+            f"on {done.code_frames} code frames of {done.audio_files} file(s); "
+            f"model hash {done.model_hash}"
+        )
+    return _complain_of(done.skipped)
+
+
 def _found(
     inputs: Sequence[Path], suffixes: Sequence[str]
 ) -> list[tuple[Path, Path]]:
@@ -231,12 +271,14 @@ def _targets(inputs: Sequence[Path], output: Path | None) -> dict[Path, Path]:
     return targets
 
 
-def _progress(items: Sequence, description: str) -> Sequence:
-    return tqdm(items, desc=description, disable=len(items) == 1)
+def _progress(items: Collection, description: str) -> Iterator:
+    """The items; a bar on stderr from the first one on, if there are more."""
+    yield from tqdm(items, desc=description, disable=len(items) == 1)
 
 
-def _json(records: Sequence[Encoded | Answer]) -> str:
-    return json.dumps([asdict(record) for record in records], indent=1) + "\n"
+def _json(records: object) -> str:
+    """Dataclasses, alone or in a list, as JSON."""
+    return json.dumps(records, indent=1, default=asdict) + "\n"
 
 
 def _lines(answers: Sequence[Answer]) -> str:

@@ -257,7 +257,7 @@ def test_bad_message_among_good(messages, model, capsys):
 def test_bad_message_alone(folder, model, capsys):
     (folder / "bad.acom").write_bytes(b"hello")
     line = failed(capsys, ["decode", "bad.acom", "--model", model])
-    assert line.startswith("acom: bad.acom: message: starts with 68")
+    assert line.startswith("acom: bad.acom: ") and "starts with 68" in line
 
 
 def test_message_of_another_model(messages, classifier, capsys):

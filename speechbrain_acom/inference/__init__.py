@@ -8,6 +8,10 @@ from speechbrain_acom.inference.export import copy_half  # noqa: E402
 from speechbrain_acom.inference.interfaces import (  # noqa: E402
     AcomInterface,
 )
+from speechbrain_acom.inference.prior_fitting import (  # noqa: E402
+    load_fitter,
+    refit_prior,
+)
 from speechbrain_acom.inference.tasks import (  # noqa: E402
     AcomASR,
     AcomClassifier,
@@ -21,5 +25,7 @@ __all__ = [
     "AcomInterface",
     "Label",
     "copy_half",
+    "load_fitter",
     "load_interface",
+    "refit_prior",
 ]

@@ -17,19 +17,17 @@ import shutil
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 import ruamel.yaml
 import sentencepiece
 import torch
 from ruamel.yaml.comments import Comment, CommentedBase
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from speechbrain.dataio.encoder import CategoricalEncoder
 
-from speechbrain_acom.entropy.priors import (
-    StaticPrior,
-    prior_digest,
-    save_prior,
-)
+from speechbrain_acom.entropy.priors import Prior, prior_digest, save_prior
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference.folder import (
     HPARAMS_FILES,
@@ -39,6 +37,7 @@ from speechbrain_acom.inference.folder import (
 from speechbrain_acom.inference.interfaces import AcomInterface
 from speechbrain_acom.splits import Split
 from speechbrain_acom.splits.contract import HALVES
+from speechbrain_acom.storage import writing_into
 
 Vocabulary: TypeAlias = (
     sentencepiece.SentencePieceProcessor | CategoricalEncoder
@@ -89,7 +88,7 @@ def export_coded(
     hyperparams_file: str | Path,
     split: Split,
     normalize: torch.nn.Module,
-    prior: StaticPrior,
+    prior: Prior,
     vocabulary: Vocabulary,
     interface: type[AcomInterface],
 ) -> Path:
@@ -105,7 +104,7 @@ def export_coded(
         The trained split.
     normalize : Module
         SpeechBrain's ``InputNormalization``.
-    prior : StaticPrior
+    prior : Prior
         Fitted on the codes of the training set.
     vocabulary : SentencePieceProcessor | CategoricalEncoder
         What turns the cloud half's output into text or a label.
@@ -145,15 +144,15 @@ def export_coded(
     return folder
 
 
-def hash_model(split: Split, prior: StaticPrior) -> bytes:
+def hash_model(split: Split, prior: Prior) -> bytes:
     """Two bytes that tell this model's messages from another's.
 
     Arguments
     ---------
     split : Split
         The trained split; every weight counts.
-    prior : StaticPrior
-        The prior; every table counts.
+    prior : Prior
+        The prior; all of it counts.
 
     Returns
     -------
@@ -200,6 +199,66 @@ def copy_half(source: str | Path, half: str, folder: str | Path) -> Path:
     return folder
 
 
+def replace_prior(
+    source: str | Path, split: Split, prior: Prior, folder: str | Path
+) -> Path:
+    """Copy a model with another prior, and so with another hash.
+
+    Messages of the source are of another model to the copy.
+
+    Arguments
+    ---------
+    source : str | Path
+        An exported coded model, both halves of it.
+    split : Split
+        Its split, with the weights of both halves.
+    prior : Prior
+        Fitted for this model's codebooks.
+    folder : str | Path
+        Where to write; it does not exist yet, and does not if writing fails.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If the source lacks a file of either half, or the folder exists.
+    DataError
+        If the disk is full or cannot be written to.
+    """
+    folder = Path(folder)
+    check_new_folder(folder)
+    names = {
+        name for half in HPARAMS_FILES for name in checked_files(source, half)
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        writing_into(folder.parent),
+        TemporaryDirectory(dir=folder.parent) as unfinished,
+    ):
+        copied = Path(unfinished, folder.name)
+        copied.mkdir()
+        for name in names:
+            shutil.copy(Path(source, name), copied)
+        save_prior(prior, copied / "prior.ckpt")
+        model_hash = hash_model(split, prior)
+        for name in HPARAMS_FILES.values():
+            _name_prior(copied / name, model_hash)
+        copied.rename(folder)
+    return folder
+
+
+def check_new_folder(folder: str | Path) -> None:
+    """Raise ConfigurationError if there is such a folder, or such a file."""
+    if Path(folder).exists():
+        raise ConfigurationError(
+            "output", str(folder), "a folder that does not exist yet"
+        )
+
+
 def needed_modules(half: str, interface: type[AcomInterface]) -> list[str]:
     """Modules that a half loads: the cloud makes no features."""
     return ["split"] if half == "cloud" else interface.MODULES_NEEDED
@@ -220,6 +279,19 @@ def _fresh(folder: str | Path) -> Path:
     for path in (*exported, *folder.glob("*.ckpt")):
         path.unlink(missing_ok=True)
     return folder
+
+
+def _name_prior(path: Path, model_hash: bytes) -> None:
+    """Put the checksum of the prior beside a YAML file, and the hash, into it."""
+    yaml = ruamel.yaml.YAML()
+    yaml.preserve_quotes = True
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    # Quoted: 12e4 is a number otherwise.
+    content["model_hash"] = DoubleQuotedScalarString(model_hash.hex())
+    checksum = file_checksum(path.with_name("prior.ckpt"))
+    content["checksums"]["prior.ckpt"] = DoubleQuotedScalarString(checksum)
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
 
 
 def _kept_yaml(hyperparams_file: str | Path, keys: Sequence[str]) -> str:

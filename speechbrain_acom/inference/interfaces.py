@@ -44,7 +44,7 @@ class AcomInterface(Pretrained):
     ----------
     loaded_half : str
         "both", "device" (can only encode) or "cloud" (can only decode).
-    prior : StaticPrior
+    prior : Prior
         What messages are coded with.
     model_hash : bytes
         Two bytes that every message of this model carries.
@@ -147,11 +147,7 @@ class AcomInterface(Pretrained):
         ConfigurationError
             As for :meth:`encode`.
         """
-        signal = load_audio(path, self.hparams.sample_rate)
-        try:
-            return self.encode(signal, num_codebooks)
-        except AudioError as error:
-            raise AudioError(f"{path}: {error}") from None
+        return self.message(*self.file_codes(path, num_codebooks))
 
     def encode(self, signal: Tensor, num_codebooks: int | None = None) -> bytes:
         """Turn a signal into one message.
@@ -181,6 +177,24 @@ class AcomInterface(Pretrained):
         """
         codes, num_frames = self.signal_codes(signal, num_codebooks)
         return self.message(codes, num_frames)
+
+    def file_codes(
+        self, path: str | Path, num_codebooks: int | None = None
+    ) -> tuple[Tensor, int]:
+        """Run the device half on an audio file, up to the codes.
+
+        Arguments, errors: as :meth:`encode_file`.
+
+        Returns
+        -------
+        tuple[Tensor, int]
+            As :meth:`signal_codes`.
+        """
+        signal = load_audio(path, self.hparams.sample_rate)
+        try:
+            return self.signal_codes(signal, num_codebooks)
+        except AudioError as error:
+            raise AudioError(f"{path}: {error}") from None
 
     @torch.no_grad()
     def signal_codes(

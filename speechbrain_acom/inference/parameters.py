@@ -8,10 +8,7 @@ from speechbrain.utils.checkpoints import (
     register_checkpoint_hooks,
 )
 
-from speechbrain_acom.entropy.priors import (
-    StaticPrior,
-    load_prior,
-)
+from speechbrain_acom.entropy.priors import Prior, load_prior
 from speechbrain_acom.splits import Split
 
 
@@ -55,16 +52,16 @@ class PriorFile:
 
     Attributes
     ----------
-    prior : StaticPrior | None
+    prior : Prior | None
         The prior; None until it is loaded.
     """
 
     def __init__(self) -> None:
-        self.prior: StaticPrior | None = None
+        self.prior: Prior | None = None
 
     @mark_as_transfer
     def load(self, path: str | Path) -> None:
-        """Load a file that ``StaticPrior.save`` wrote.
+        """Load a file that ``save_prior`` wrote.
 
         Arguments
         ---------

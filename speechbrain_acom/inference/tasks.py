@@ -5,6 +5,7 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
+from torch import Tensor
 
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference.folder import interface_name
@@ -54,7 +55,10 @@ class AcomASR(AcomInterface):
         str
             The greedy transcript; empty where no word was heard.
         """
-        output = self.decode_output(message)
+        return self.answer(self.decode_output(message))
+
+    def answer(self, output: Tensor) -> str:
+        """Greedy transcript of what the head gave, (1, frame, token)."""
         tokens = sb.decoders.ctc_greedy_decode(
             output, torch.ones(1), self.hparams.blank_index
         )
@@ -101,7 +105,11 @@ class AcomClassifier(AcomInterface):
         Label
             The likeliest class and its probability.
         """
-        scores = self.decode_output(message)[0, 0] * self.hparams.score_scale
+        return self.answer(self.decode_output(message))
+
+    def answer(self, output: Tensor) -> Label:
+        """Likeliest class of what the head gave, (1, 1, class)."""
+        scores = output[0, 0] * self.hparams.score_scale
         score, index = scores.softmax(dim=-1).max(dim=-1)
         name = self.hparams.label_encoder.ind2lab[int(index)]
         return Label(name, float(score))

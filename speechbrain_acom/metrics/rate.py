@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechbrain_acom.entropy.priors import StaticPrior
+from speechbrain_acom.entropy.priors import Prior
 from speechbrain_acom.errors import DataError
 
 
@@ -41,11 +41,12 @@ class RateMeter:
 
     Arguments
     ---------
-    prior : StaticPrior
+    prior : Prior
         The prior that the messages were coded with.
 
     Example
     -------
+    >>> from speechbrain_acom.entropy.priors import StaticPrior
     >>> codes = np.array([[0], [1], [0], [0]])
     >>> meter = RateMeter(StaticPrior.fit([codes], cardinalities=(2,)))
     >>> meter.add(codes, payload_bytes=1, message_bytes=6, seconds=0.16)
@@ -53,7 +54,7 @@ class RateMeter:
     300.0
     """
 
-    def __init__(self, prior: StaticPrior) -> None:
+    def __init__(self, prior: Prior) -> None:
         self.prior = prior
         self._bits_per_frame = sum(math.log2(v) for v in prior.cardinalities)
         self._nominal_bits = 0.0

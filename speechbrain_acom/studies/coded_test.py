@@ -25,7 +25,7 @@ from tqdm import tqdm
 from speechbrain_acom.audio import load_audio, probe_audio
 from speechbrain_acom.entropy.bitstream import read_header
 from speechbrain_acom.entropy.framing import Framing
-from speechbrain_acom.entropy.priors import StaticPrior
+from speechbrain_acom.entropy.priors import Prior
 from speechbrain_acom.errors import AudioError, DataError
 from speechbrain_acom.inference.export import copy_half
 from speechbrain_acom.inference.interfaces import AcomInterface
@@ -72,7 +72,7 @@ class CodedTest:
     random : list[str]
         Answers to messages of random codes.
     constant : list[str]
-        Answers to messages that repeat the prior's likeliest codes.
+        Answers to messages that repeat the likeliest codes of a first frame.
     rate : Rate
         The four rates of the real messages.
     codebook_use : list[CodebookUseRow]
@@ -196,10 +196,8 @@ def _message_path(folder: Path, variant: str, item: TestItem) -> Path:
     return folder / "messages" / variant / f"{item.name}.acom"
 
 
-def _sent_prior(
-    interface: AcomInterface, num_codebooks: int | None
-) -> StaticPrior:
-    """Tables of what is sent."""
+def _sent_prior(interface: AcomInterface, num_codebooks: int | None) -> Prior:
+    """The prior of what is sent."""
     bottleneck = interface.bottleneck
     books = bottleneck.quantizer.checked_num_codebooks(num_codebooks)
     return interface.prior.first(bottleneck.framing.run_columns + books)
@@ -209,7 +207,7 @@ def _sent_prior(
 class _Controls:
     """Makes codes that say nothing about the audio but its length."""
 
-    prior: StaticPrior
+    prior: Prior
     framing: Framing
     generator: np.random.Generator
 
@@ -218,12 +216,21 @@ class _Controls:
         cardinalities = self.prior.cardinalities
         shape = (self.framing.most_code_frames(num_frames), len(cardinalities))
         drawn = self.generator.integers(0, cardinalities, shape)
-        likeliest = [int(table.argmax()) for table in self.prior.tables]
-        constant = np.broadcast_to(likeliest, shape)
+        constant = np.broadcast_to(_likeliest(self.prior), shape)
         return {
             name: torch.from_numpy(self.framing.trimmed(codes, num_frames))
             for name, codes in (("random", drawn), ("constant", constant))
         }
+
+
+def _likeliest(prior: Prior) -> list[int]:
+    """The likeliest code of each codebook in the first frame, coarse to fine."""
+    predictor = prior.predictor()
+    codes = []
+    for codebook in range(len(prior.cardinalities)):
+        codes.append(int(predictor.frequencies(codebook).argmax()))
+        predictor.update(codebook, codes[-1])
+    return codes
 
 
 def _write(messages: dict[str, bytes], folder: Path, item: TestItem) -> None:

@@ -19,7 +19,6 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.logger import get_logger
 
 from speechbrain_acom.dataio import AudioDataset
-from speechbrain_acom.entropy.priors import StaticPrior
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference import AcomInterface
 from speechbrain_acom.inference.export import (
@@ -100,7 +99,7 @@ def finish(
     for name, dataset in test_data.items():
         brain.evaluate(
             dataset,
-            min_key=brain.metric_name(),
+            min_key=brain.choice_key(),
             test_loader_kwargs=dict(hparams["test_loader_kwargs"]),
         )
         row = {"hparams": Path(hparams_file).stem, "test_set": name}
@@ -150,7 +149,7 @@ def _export(
     codes = brain.training_codes(
         train_data, dict(hparams["valid_loader_kwargs"])
     )
-    prior = StaticPrior.fit(
+    prior = hparams["prior"](
         (utterance.numpy() for utterance in codes),
         brain.bottleneck.cardinalities,
     )
@@ -233,6 +232,7 @@ def _coded_row(
         value = row.pop(key)
         if num_codebooks == total:
             row[f"in_process_{key}"] = value
+    row["prior"] = type(device.prior).__name__
     return {**row, **real, **_coded_columns(tested, task)}
 
 
@@ -251,8 +251,24 @@ def _model_columns(brain: AcomBrain, hparams: dict) -> Row:
         "num_codebooks": len(cardinalities) if coded else 0,
         "codebook_size": max(cardinalities) if coded else 0,
         "beta": hparams["beta"],
+        **_rate_columns(brain, hparams),
         **asdict(counted),
     }
+
+
+def _rate_columns(brain: AcomBrain, hparams: dict) -> Row:
+    """λ and what goes with it, where it is not the paper's method."""
+    keys = ("distillation_weight", "distillation_features_weight")
+    row: Row = {key: hparams[key] for key in keys if hparams[key]}
+    if brain.rate_schedule.weight > 0:
+        row["rate_weight"] = brain.rate_schedule.weight
+        # Less than that after a collapse.
+        row["rate_weight_reached"] = brain.rate_schedule.last
+    quantizer = brain.bottleneck.quantizer
+    if quantizer.rated:
+        row["assignment_weight"] = quantizer.assignment_weight
+        row["context_frames"] = quantizer.context_frames
+    return row
 
 
 def _coded_columns(tested: CodedTest, task: Task) -> Row:

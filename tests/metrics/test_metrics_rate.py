@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from speechbrain_acom.entropy.bitstream import read_message, write_message
-from speechbrain_acom.entropy.priors import StaticPrior
+from speechbrain_acom.entropy.priors import (
+    AdaptivePrior,
+    ContextPrior,
+    StaticPrior,
+)
 from speechbrain_acom.errors import (
     BitstreamError,
     ConfigurationError,
@@ -69,6 +73,22 @@ def test_rates_of_real_messages_are_in_order():
     assert rate.cross_entropy_bps < rate.payload_bps < rate.nominal_bps
     assert rate.payload_bps < rate.cross_entropy_bps + 8 / 4.0
     assert rate.message_bps == pytest.approx(rate.payload_bps + 5 * 8 / 4.0)
+
+
+@pytest.mark.parametrize("fit", [ContextPrior.fit, AdaptivePrior.fit])
+def test_context_counts_and_ends_with_the_utterance(fit):
+    # Every utterance goes up one by one and starts where the last one ended.
+    utterances = [
+        np.arange(20 * n, 20 * n + 20)[:, None] % 16 for n in range(9)
+    ]
+    prior = fit(utterances, (16,))
+    meter = RateMeter(prior)
+    for codes in utterances:
+        meter.add(codes, 5, 10, seconds=1.0)
+    expected = sum(prior.bits(codes) for codes in utterances) / 9
+    assert meter.rate().cross_entropy_bps == pytest.approx(expected)
+    assert expected < 0.5 * meter.rate().nominal_bps
+    assert prior.bits(np.concatenate(utterances)) != pytest.approx(9 * expected)
 
 
 def test_no_audio_has_no_rate():

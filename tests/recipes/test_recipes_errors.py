@@ -56,6 +56,26 @@ MISTAKES = {
         "ConfigurationError: test_num_codebooks: found [99999], expected null, "
         "or a list of what can be sent",
     ),
+    "prior that is none": (
+        (SOUND, "mini_ecapa", [], {**SOUNDS, "prior": "context"}),
+        "ConfigurationError: prior: found 'context', expected a fragment like "
+        "hparams/priors/static.yaml",
+    ),
+    "unknown key of a prior": (
+        (
+            SOUND,
+            "mini_ecapa",
+            [],
+            {
+                **SOUNDS,
+                "prior": "!name:speechbrain_acom.entropy.priors."
+                "StaticPrior.fit {{size: 8}}",
+            },
+        ),
+        "ConfigurationError: prior: found 'StaticPrior.fit', expected a "
+        "fragment like hparams/priors/static.yaml, with its own keys (got an "
+        "unexpected keyword argument 'size')",
+    ),
     "unknown key": (
         (ASR, "mini", [], {**SPEECH, "codebook_sise": 16}),
         "ConfigurationError: --codebook_sise: found 16, expected one of: seed",

@@ -42,7 +42,7 @@ def columns(*metrics, coded=False):
         for number in range(TINY_RVQ["num_codebooks"])
         for key in ("perplexity", "used_percent")
     }
-    counts = {"mean_run_frames", "messages", "audio_s"}
+    counts = {"prior", "mean_run_frames", "messages", "audio_s"}
     return MODEL | RATES | scores | use | counts
 
 
@@ -200,6 +200,7 @@ def test_quantized_recogniser_has_every_figure(quantized_asr, asr):
     assert set(row) == columns(*WORDS, coded=True)
     assert is_finite(row)
     assert row["quantizer"] == "ResidualVectorQuantizer"
+    assert row["prior"] == "StaticPrior"
     # Three files are bad; the header of one of them says so.
     assert row["messages"] == 6 - 3 and row["skipped_files"] == 2
     # 25 frames/s of 2 codes of 4 bits, rounded up to whole frames.
@@ -223,6 +224,7 @@ def test_scalable_recogniser_of_runs_has_a_row_for_every_rate(
             merge=2,
             merge_mode="similar",
             test_num_codebooks="[1, 2]",
+            prior="!include:../../../../hparams/priors/context.yaml",
             **TINY_ASR,
             **TINY_RVQ,
         )
@@ -239,6 +241,7 @@ def test_scalable_recogniser_of_runs_has_a_row_for_every_rate(
     for key in RATES:
         assert first[key] < whole[key]
     assert first["mean_run_frames"] == whole["mean_run_frames"] > 1
+    assert first["prior"] == whole["prior"] == "ContextPrior"
     for name in ("test-synthetic", "test-synthetic_first_1"):
         assert (done.folder / "coded" / name / "answers.json").exists()
 

@@ -70,7 +70,7 @@ def test_objects_are_built_and_fit_together(path):
     whole = {id(weight) for weight in hparams["split"].parameters()}
     assert all(id(weight) in whole for weight in hparams["model"].parameters())
     assert set(hparams["checkpointer"].recoverables) == {
-        *("split", "normalize", "scheduler", "counter")
+        *("split", "normalize", "scheduler", "rate_schedule", "counter")
     }
 
 

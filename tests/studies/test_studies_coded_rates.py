@@ -6,8 +6,11 @@ import pytest
 import soundfile
 
 from speechbrain_acom.entropy.bitstream import read_header, read_message
+from speechbrain_acom.entropy.framing import ONE_TO_ONE
+from speechbrain_acom.entropy.priors import ContextPrior, StaticPrior
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference import load_interface
+from speechbrain_acom.studies import coded_test
 from speechbrain_acom.studies.coded_test import (
     VARIANTS,
     TestItem,
@@ -108,6 +111,18 @@ def test_run_lengths_are_no_codebook(tested, books):
     numbers = [use.codebook for use in tested.codebook_use]
     assert numbers == list(range(books or 2))
     assert all(use.entries == 16 for use in tested.codebook_use)
+
+
+@pytest.mark.parametrize("fit", [StaticPrior.fit, ContextPrior.fit])
+def test_constant_control_is_the_likeliest_first_frame(fit):
+    # Utterances start with 2 1 and go on with 0 0.
+    utterance = np.zeros((50, 2), dtype=np.int64)
+    utterance[0] = 2, 1
+    prior = fit([utterance] * 100, (3, 2))
+    controls = coded_test._Controls(prior, ONE_TO_ONE, np.random.default_rng(0))
+    expected = [0, 0] if isinstance(prior, StaticPrior) else [2, 1]
+    constant = controls.codes(7)["constant"]
+    assert constant.tolist() == [expected] * 7
 
 
 def test_codebooks_that_are_not_there(device, items, tmp_path):

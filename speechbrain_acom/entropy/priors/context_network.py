@@ -10,7 +10,7 @@ from speechbrain_acom.entropy.priors.fixed_point import (
 )
 from speechbrain_acom.errors import ConfigurationError
 
-# Three minutes at 25 frames/s; it bounds what a forged file asks for.
+# Nearly three minutes at 25 frames/s; it bounds what a forged file asks for.
 LARGEST_WINDOW = 1 << 12
 
 

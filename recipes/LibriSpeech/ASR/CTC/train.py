@@ -26,6 +26,7 @@ from speechbrain_acom.dataio import manifest_dataset
 from speechbrain_acom.errors import AcomError
 from speechbrain_acom.hparams import load_hparams, save_hparams
 from speechbrain_acom.inference import AcomASR
+from speechbrain_acom.inference.prior_fitting import check_fitter
 from speechbrain_acom.metrics.scores import word_errors
 from speechbrain_acom.studies.recipe import Task, codebooks_to_test, finish
 from speechbrain_acom.training import CTCBrain
@@ -115,6 +116,7 @@ def main():
         checkpointer=hparams["checkpointer"],
     )
     codebooks_to_test(brain.bottleneck.quantizer, hparams)
+    check_fitter(hparams["prior"])
     train_data = dataio_prepare(hparams, "train")
     brain.fit(
         hparams["epoch_counter"],

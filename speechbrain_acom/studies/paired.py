@@ -1,0 +1,264 @@
+"""Every run of a study beside one of them, utterance by utterance.
+
+Two runs are answers to the same test set: what is hard for both says nothing
+about either, and what is left of a difference has an interval. Adds columns to
+the rows of a results file that :mod:`speechbrain_acom.studies.lobes` wrote.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from speechbrain.utils.metric_stats import ErrorRateStats
+
+from speechbrain_acom.errors import AcomError, DataError
+from speechbrain_acom.metrics.bootstrap import ratio_interval
+from speechbrain_acom.studies.results import Row, read_rows
+
+# Clips that are cut from one recording are no independent evidence.
+GROUP = "fs_id"
+
+
+@dataclass(frozen=True)
+class AnsweredSet:
+    """What a second process answered to the messages of a test set.
+
+    Arguments
+    ---------
+    names : list[str]
+        Of the utterances, in order.
+    groups : list[str]
+        What must be drawn together.
+    errors : np.ndarray
+        Wrong words, or 1 for a wrong label, shape (utterance,).
+    units : np.ndarray
+        Words, or 1, shape (utterance,).
+    message_bytes : np.ndarray
+        Sizes of the messages, shape (utterance,).
+    """
+
+    names: list[str]
+    groups: list[str]
+    errors: np.ndarray
+    units: np.ndarray
+    message_bytes: np.ndarray
+
+    @classmethod
+    def read(cls, coded: str | Path, manifests: str | Path) -> "AnsweredSet":
+        """Read what a coded test left.
+
+        Arguments
+        ---------
+        coded : str | Path
+            Its folder, which holds ``answers.json`` and ``messages``.
+        manifests : str | Path
+            Folder of the run's manifests, one of which is the test set's.
+
+        Returns
+        -------
+        AnsweredSet
+            All utterances that were coded.
+
+        Raises
+        ------
+        DataError
+            If files are missing or no manifest has the utterances.
+        """
+        coded = Path(coded)
+        try:
+            text = (coded / "answers.json").read_text(encoding="utf-8")
+        except OSError as error:
+            raise DataError(
+                f"{coded}: found no answers.json ({error.strerror}), expected "
+                "what a coded test leaves: run the study again"
+            ) from None
+        messages = {
+            path.stem: path for path in (coded / "messages/real").iterdir()
+        }
+        answers = {
+            Path(answer["message"]).stem: answer["answer"]
+            for answer in json.loads(text)
+            if Path(answer["message"]).parent.name == "real"
+        }
+        names = sorted(messages)
+        rows = _manifest_rows(Path(manifests), names)
+        counted = [_errors(row, answers[row["ID"]]) for row in rows]
+        return cls(
+            names,
+            [row.get(GROUP, row["ID"]) for row in rows],
+            np.array([errors for errors, _ in counted], dtype=np.float64),
+            np.array([units for _, units in counted], dtype=np.float64),
+            np.array([messages[name].stat().st_size for name in names]),
+        )
+
+
+def compared(run: AnsweredSet, reference: AnsweredSet) -> Row:
+    """Columns that say how a run differs from a reference.
+
+    Arguments
+    ---------
+    run : AnsweredSet
+        The run.
+    reference : AnsweredSet
+        Another one, of the same test set.
+
+    Returns
+    -------
+    Row
+        Bytes over those of the reference, and points of word or label errors
+        more than it has, each with the ends of a 95 % interval.
+
+    Raises
+    ------
+    DataError
+        If the utterances are not the same.
+    """
+    if run.names != reference.names:
+        raise DataError(
+            f"paired: found {len(run.names)} and {len(reference.names)} "
+            "utterances or other ones, expected the same test set"
+        )
+    size = ratio_interval(
+        run.message_bytes, reference.message_bytes, run.groups
+    )
+    more = ratio_interval(
+        100.0 * (run.errors - reference.errors), run.units, run.groups
+    )
+    return {
+        "bytes_ratio": size.value,
+        "bytes_ratio_low": size.low,
+        "bytes_ratio_high": size.high,
+        "more_errors_points": more.value,
+        "more_errors_points_low": more.low,
+        "more_errors_points_high": more.high,
+    }
+
+
+def _manifest_rows(folder: Path, names: Sequence[str]) -> list[dict]:
+    """Rows of the manifest that has all of the utterances."""
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = {row["ID"]: row for row in csv.DictReader(file)}
+        if all(name in rows for name in names):
+            return [rows[name] for name in names]
+    raise DataError(
+        f"{folder}: found no manifest with all {len(names)} utterances, "
+        "expected that of the test set: run the study again"
+    )
+
+
+def _errors(row: dict, answer: str) -> tuple[int, int]:
+    """Wrong units of an answer, and how many there were to get right."""
+    if "wrd" not in row:
+        return int(answer != row["class_name"]), 1
+    stats = ErrorRateStats()
+    stats.append(["0"], [answer.split()], [row["wrd"].split()])
+    [score] = stats.scores
+    return score["num_edits"], score["num_ref_tokens"]
+
+
+def _place(study: Path, row: Row, rows: Sequence[Row]) -> tuple[Path, Path]:
+    """Folders of a row's coded test and of its run's manifests."""
+    same = ("data", "task", "lobe")
+    of_run = [
+        other
+        for other in rows
+        if all(other.get(key) == row.get(key) for key in same)
+    ]
+    total = max(int(other["num_codebooks"]) for other in of_run)
+    test = str(row["test_set"])
+    if row["num_codebooks"] != total:
+        test = f"{test}_first_{row['num_codebooks']}"
+    run = study.joinpath(*(str(row[key]) for key in same))
+    return run / "coded" / test, run / "save"
+
+
+def compare_rows(path: Path, study: Path, reference: str) -> int:
+    """Add the columns of :func:`compared` to a results file.
+
+    Arguments
+    ---------
+    path : Path
+        The results file.
+    study : Path
+        Folder of the study that wrote it, with its runs.
+    reference : str
+        Name of the run that all others of the task are compared with.
+
+    Returns
+    -------
+    int
+        How many rows have them now.
+
+    Raises
+    ------
+    DataError
+        If files are missing, or the reference is.
+    """
+    rows = read_rows(path)
+    count = 0
+    for row in rows:
+        if row.get("message_bps") is None:
+            continue
+        [base] = [
+            other
+            for other in rows
+            if other["lobe"] == reference
+            and (other["data"], other["task"]) == (row["data"], row["task"])
+        ] or [None]
+        if base is None:
+            raise DataError(
+                f"{path}: found no row {reference} of {row['data']}, "
+                f"{row['task']}, expected one to compare with"
+            )
+        run, other = (
+            AnsweredSet.read(*_place(study, one, rows)) for one in (row, base)
+        )
+        row.update(compared(run, other))
+        count += 1
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["rows"] = [
+        {
+            key: float(f"{value:.5g}") if isinstance(value, float) else value
+            for key, value in row.items()
+        }
+        for row in rows
+    ]
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return count
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare from the command line.
+
+    Arguments
+    ---------
+    arguments : Sequence[str] | None
+        The command line; None: that of the process.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--reference", required=True)
+    options = parser.parse_args(arguments)
+    try:
+        count = compare_rows(options.results, options.folder, options.reference)
+    except AcomError as error:
+        print(f"paired: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.results}: {count} rows compared with {options.reference}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
