@@ -87,14 +87,6 @@ def fit_neural_prior(
         If a code is not an entry of its codebook.
     DataError
         If there is not a single frame.
-
-    Example
-    -------
-    >>> codes = [np.arange(start, start + 40)[:, None] % 4 for start in range(4)]
-    >>> prior = fit_neural_prior(codes, cardinalities=(4,), learning_rate=0.02)
-    >>> static = StaticPrior.fit(codes, cardinalities=(4,))
-    >>> prior.bits(codes[0]) < 0.5 * static.bits(codes[0])
-    True
     """
     for key, value in (
         ("embedding_dim", embedding_dim),
@@ -243,7 +235,9 @@ def _train(
             optimizer.step()
             schedule.step()
         bits = mean_bits(network, held_out)
-        shown.set_postfix_str(f"{bits:.3f} bit a frame, best {fewest:.3f}")
+        shown.set_postfix_str(
+            f"{bits:.3f} bit a frame, best {fewest:.3f}", refresh=False
+        )
         if bits < fewest:
             best = copy.deepcopy(network.state_dict())
             fewest, best_epoch = bits, epoch
