@@ -156,6 +156,44 @@ def load_audio(path: str | PathLike, sample_rate: int) -> Tensor:
     return signal
 
 
+def checked_signal(signal: Tensor) -> Tensor:
+    """A signal as float32, if it is one.
+
+    Arguments
+    ---------
+    signal : Tensor
+        Mono, floating point, shape (time,).
+
+    Returns
+    -------
+    Tensor
+        float32, shape (time,).
+
+    Raises
+    ------
+    AudioError
+        If it is of another shape or type, empty, or holds NaN or infinite
+        samples.
+
+    Example
+    -------
+    >>> checked_signal(torch.zeros(2, dtype=torch.float64)).dtype
+    torch.float32
+    """
+    if signal.dim() != 1 or len(signal) == 0 or not signal.is_floating_point():
+        raise AudioError(
+            f"signal: found {signal.dtype} of shape {tuple(signal.shape)}, "
+            "expected floating-point samples of shape (time,)"
+        )
+    bad = len(signal) - int(torch.isfinite(signal).sum())
+    if bad:
+        raise AudioError(
+            f"signal: found {bad} of {len(signal)} samples NaN or infinite, "
+            "expected finite samples"
+        )
+    return signal.float()
+
+
 def pad_short(signal: Tensor, sample_rate: int) -> Tensor:
     """Follow a signal of less than 0.1 s by silence, up to 0.1 s.
 

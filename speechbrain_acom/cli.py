@@ -60,6 +60,10 @@ class Answer:
         The text or the label; None if the message cannot be decoded.
     score : float | None
         Of a label, in [0, 1].
+    num_codebooks : int | None
+        Codebooks that came.
+    sent_codebooks : int | None
+        Codebooks that were sent: more, if the message was cut.
     error : str | None
         Why the message cannot be decoded.
     """
@@ -67,6 +71,8 @@ class Answer:
     message: str
     answer: str | None = None
     score: float | None = None
+    num_codebooks: int | None = None
+    sent_codebooks: int | None = None
     error: str | None = None
 
 
@@ -113,6 +119,17 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="k",
         help="send the first k codebooks only (default: all of them)",
+    )
+    encode.add_argument(
+        "--scalable",
+        action="store_true",
+        help="messages that may be cut after any byte",
+    )
+    encode.add_argument(
+        "--no-checksum",
+        dest="checksum",
+        action="store_false",
+        help="a byte less a message, which damage may then go through",
     )
     encode.set_defaults(run=_encode)
     decode = commands.add_parser("decode", help="messages to text or labels")
@@ -164,7 +181,12 @@ def _encode(options: argparse.Namespace) -> int:
     done = []
     for audio, target in _progress(targets.items(), "encoding"):
         try:
-            message = interface.encode_file(audio, options.num_codebooks)
+            message = interface.encode_file(
+                audio,
+                options.num_codebooks,
+                checksum=options.checksum,
+                scalable=options.scalable,
+            )
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(message)
         # Not of any other kind: those are not about this file alone.
@@ -189,18 +211,26 @@ def _decode(options: argparse.Namespace) -> int:
     answers = []
     for path in _progress(paths, "decoding"):
         try:
-            said = interface.decode(path.read_bytes())
+            read = interface.read(path.read_bytes())
+            said = interface.answer(interface.output(read))
         except (AcomError, OSError) as error:
             answers.append(Answer(str(path), error=str(error)))
         else:
             label = isinstance(said, Label)
-            answer = (said.name, said.score) if label else (said,)
-            answers.append(Answer(str(path), *answer))
+            answer = (said.name, said.score) if label else (said, None)
+            came = read.num_codebooks, read.sent_codebooks
+            answers.append(Answer(str(path), *answer, *came))
     text = _json(answers) if options.json else _lines(answers)
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     else:
         print(text, end="")
+    for one in answers:
+        if one.num_codebooks != one.sent_codebooks:
+            _complain(
+                f"{one.message}: cut, answered from the first "
+                f"{one.num_codebooks} of {one.sent_codebooks} codebooks"
+            )
     failed = [one for one in answers if one.error]
     return _complain_of([f"{one.message}: {one.error}" for one in failed])
 

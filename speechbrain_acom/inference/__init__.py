@@ -12,6 +12,7 @@ from speechbrain_acom.inference.prior_fitting import (  # noqa: E402
     load_fitter,
     refit_prior,
 )
+from speechbrain_acom.inference.session import AcomSession  # noqa: E402
 from speechbrain_acom.inference.tasks import (  # noqa: E402
     AcomASR,
     AcomClassifier,
@@ -23,6 +24,7 @@ __all__ = [
     "AcomASR",
     "AcomClassifier",
     "AcomInterface",
+    "AcomSession",
     "Label",
     "copy_half",
     "load_fitter",

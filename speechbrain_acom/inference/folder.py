@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ruamel.yaml
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from speechbrain_acom.errors import ConfigurationError
 
@@ -112,6 +113,33 @@ def checked_files(folder: str | Path, half: str) -> list[str]:
                 "the file that was exported with this model: copy it again",
             )
     return [hparams_file(half), *checksums]
+
+
+def check_source(source: str | Path, half: str) -> None:
+    """Make sure that a half can be loaded from a folder or fetched.
+
+    Arguments
+    ---------
+    source : str | Path
+        Folder of an exported coded model, or its name on the hub.
+    half : str
+        "both", "device" or "cloud".
+
+    Raises
+    ------
+    ConfigurationError
+        As :func:`checked_files`, or if the source is neither a folder nor a
+        possible hub name: a mistyped folder, most likely.
+    """
+    if Path(source).is_dir():
+        checked_files(source, half)
+    elif not str(source).startswith(("http:", "https:")):
+        try:
+            validate_repo_id(str(source))
+        except HFValidationError:
+            raise ConfigurationError(
+                "source", str(source), "an existing folder or a name on the hub"
+            ) from None
 
 
 def interface_name(folder: str | Path, half: str) -> str:

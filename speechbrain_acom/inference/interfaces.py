@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 from speechbrain.inference.interfaces import Pretrained
 from torch import Tensor
 
-from speechbrain_acom.audio import load_audio, pad_short
+from speechbrain_acom.audio import checked_signal, load_audio, pad_short
 from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.entropy.bitstream import (
     MAX_FRAMES,
+    Message,
+    MessageOptions,
     read_message,
     write_message,
 )
@@ -24,10 +25,7 @@ from speechbrain_acom.errors import (
     BitstreamError,
     ConfigurationError,
 )
-from speechbrain_acom.inference.folder import (
-    checked_files,
-    hparams_file,
-)
+from speechbrain_acom.inference.folder import check_source, hparams_file
 
 
 class AcomInterface(Pretrained):
@@ -109,13 +107,9 @@ class AcomInterface(Pretrained):
             a possible hub name, a file in the folder is missing, damaged or
             of another model, or the model was exported for another interface.
         """
-        source = str(source)
-        if Path(source).is_dir():
-            checked_files(source, half)
-        else:
-            _check_remote(source)
+        check_source(source, half)
         return super().from_hparams(
-            source, hparams_file=hparams_file(half), **kwargs
+            str(source), hparams_file=hparams_file(half), **kwargs
         )
 
     @property
@@ -124,7 +118,12 @@ class AcomInterface(Pretrained):
         return self.mods.split.bottleneck
 
     def encode_file(
-        self, path: str | Path, num_codebooks: int | None = None
+        self,
+        path: str | Path,
+        num_codebooks: int | None = None,
+        *,
+        checksum: bool = True,
+        scalable: bool = False,
     ) -> bytes:
         """Turn an audio file into one message.
 
@@ -132,7 +131,7 @@ class AcomInterface(Pretrained):
         ---------
         path : str | Path
             Audio of any sample rate and number of channels.
-        num_codebooks : int | None
+        num_codebooks, checksum, scalable
             As for :meth:`encode`.
 
         Returns
@@ -147,9 +146,19 @@ class AcomInterface(Pretrained):
         ConfigurationError
             As for :meth:`encode`.
         """
-        return self.message(*self.file_codes(path, num_codebooks))
+        codes, num_frames = self.file_codes(path, num_codebooks)
+        return self.message(
+            codes, num_frames, checksum=checksum, scalable=scalable
+        )
 
-    def encode(self, signal: Tensor, num_codebooks: int | None = None) -> bytes:
+    def encode(
+        self,
+        signal: Tensor,
+        num_codebooks: int | None = None,
+        *,
+        checksum: bool = True,
+        scalable: bool = False,
+    ) -> bytes:
         """Turn a signal into one message.
 
         Arguments
@@ -161,6 +170,12 @@ class AcomInterface(Pretrained):
             k, from 1 to K: send only the first k codebooks, where the
             quantizer is truncatable. Smaller: fewer bits, coarser features.
             None: all K. The decoder finds k in the message.
+        checksum : bool
+            Whether a byte is spent on finding damage.
+        scalable : bool
+            Whether the message may be cut after any byte, where the quantizer
+            is truncatable; it takes about two bytes more. The fewer of its
+            bytes come, the fewer codebooks the decoder finds in it.
 
         Returns
         -------
@@ -173,10 +188,13 @@ class AcomInterface(Pretrained):
             If the signal is of another shape or type, empty, too long, or
             holds NaN or infinite samples.
         ConfigurationError
-            If only the cloud half is loaded, or the quantizer has no such k.
+            If only the cloud half is loaded, the quantizer has no such k, or
+            a scalable message is wanted and it is not truncatable.
         """
         codes, num_frames = self.signal_codes(signal, num_codebooks)
-        return self.message(codes, num_frames)
+        return self.message(
+            codes, num_frames, checksum=checksum, scalable=scalable
+        )
 
     def file_codes(
         self, path: str | Path, num_codebooks: int | None = None
@@ -213,7 +231,7 @@ class AcomInterface(Pretrained):
             Frames at the cut, before merging.
         """
         self._need("device")
-        signal = _checked_signal(signal).to(self.device)
+        signal = checked_signal(signal).to(self.device)
         signal = pad_short(signal, self.hparams.sample_rate)
         lengths = torch.ones(1, device=self.device)
         features = self.mods.compute_features(signal.unsqueeze(0))
@@ -228,7 +246,14 @@ class AcomInterface(Pretrained):
         codes = self.bottleneck.encode(cut.values, cut.lengths, num_codebooks)
         return codes[0].cpu(), num_frames
 
-    def message(self, codes: Tensor, num_frames: int) -> bytes:
+    def message(
+        self,
+        codes: Tensor,
+        num_frames: int,
+        *,
+        checksum: bool = True,
+        scalable: bool = False,
+    ) -> bytes:
         """Turn codes into one message.
 
         Arguments
@@ -237,6 +262,8 @@ class AcomInterface(Pretrained):
             What :meth:`signal_codes` gave.
         num_frames : int
             Frames at the cut, before merging.
+        checksum, scalable
+            As for :meth:`encode`.
 
         Returns
         -------
@@ -246,16 +273,48 @@ class AcomInterface(Pretrained):
         Raises
         ------
         ConfigurationError
-            If the codes do not cover that many frames.
+            If the codes do not cover that many frames, or as :meth:`encode`.
         BitstreamError
             If a code is not an entry of its codebook.
         """
-        framing = self.bottleneck.framing
+        quantizer = self.bottleneck.quantizer
+        if scalable and not quantizer.truncatable:
+            raise ConfigurationError(
+                "scalable",
+                scalable,
+                f"False: {type(quantizer).__name__} cannot be truncated",
+            )
         return write_message(
-            codes.numpy(), num_frames, self.prior, self.model_hash, framing
+            codes.numpy(),
+            num_frames,
+            self.prior,
+            self.model_hash,
+            self.bottleneck.framing,
+            MessageOptions(checksum, scalable),
         )
 
-    @torch.no_grad()
+    def read(self, message: bytes) -> Message:
+        """Turn one message back into codes.
+
+        Arguments
+        ---------
+        message : bytes
+            What :meth:`encode` gave, here or on another machine.
+
+        Returns
+        -------
+        Message
+            Codes, frames at the cut, and how many codebooks came.
+
+        Raises
+        ------
+        BitstreamError
+            If the message is damaged, or of another model or version.
+        """
+        return read_message(
+            message, self.prior, self.model_hash, self.bottleneck.framing
+        )
+
     def decode_output(self, message: bytes) -> Tensor:
         """Turn one message into what the model's head gives.
 
@@ -276,16 +335,36 @@ class AcomInterface(Pretrained):
         ConfigurationError
             If only the device half is loaded.
         """
+        return self.output(self.read(message))
+
+    @torch.no_grad()
+    def output(self, read: Message) -> Tensor:
+        """Run the cloud half on what a message held.
+
+        Arguments
+        ---------
+        read : Message
+            What :meth:`read` gave, or a session.
+
+        Returns
+        -------
+        Tensor
+            As :meth:`decode_output`.
+
+        Raises
+        ------
+        BitstreamError
+            If no encoder gives such codes.
+        ConfigurationError
+            If only the device half is loaded.
+        """
         self._need("cloud")
-        read = read_message(
-            message, self.prior, self.model_hash, self.bottleneck.framing
-        )
         if read.num_frames == 0:
             raise BitstreamError(
                 "message: found 0 frames, expected at least 1: forged, for "
                 "no encoder writes this"
             )
-        self._check_codebooks(read.codes.shape[1])
+        self._check_codebooks(read.num_codebooks)
         codes = torch.from_numpy(read.codes).to(self.device).unsqueeze(0)
         values = self.bottleneck.decode(codes, read.num_frames)
         lengths = torch.ones(1, device=self.device)
@@ -299,11 +378,10 @@ class AcomInterface(Pretrained):
                 f"on it ({reason}), expected one that an encoder wrote"
             ) from error
 
-    def _check_codebooks(self, columns: int) -> None:
-        """Raise if the cloud half cannot decode so many columns of codes."""
-        books = columns - self.bottleneck.framing.run_columns
+    def _check_codebooks(self, num_codebooks: int) -> None:
+        """Raise if the cloud half cannot decode so many codebooks."""
         try:
-            self.bottleneck.quantizer.checked_num_codebooks(books)
+            self.bottleneck.quantizer.checked_num_codebooks(num_codebooks)
         except ConfigurationError as error:
             raise BitstreamError(
                 f"message: {error}: forged, for no encoder writes this"
@@ -314,31 +392,3 @@ class AcomInterface(Pretrained):
             raise ConfigurationError(
                 "half", self.loaded_half, f"{half} or both for this call"
             )
-
-
-def _check_remote(source: str) -> None:
-    """Tell a mistyped folder from what SpeechBrain can fetch."""
-    if source.startswith(("http:", "https:")):
-        return
-    try:
-        validate_repo_id(source)
-    except HFValidationError:
-        raise ConfigurationError(
-            "source", source, "an existing folder or a name on the hub"
-        ) from None
-
-
-def _checked_signal(signal: Tensor) -> Tensor:
-    """The signal as float32, if it is one."""
-    if signal.dim() != 1 or len(signal) == 0 or not signal.is_floating_point():
-        raise AudioError(
-            f"signal: found {signal.dtype} of shape {tuple(signal.shape)}, "
-            "expected floating-point samples of shape (time,)"
-        )
-    bad = len(signal) - int(torch.isfinite(signal).sum())
-    if bad:
-        raise AudioError(
-            f"signal: found {bad} of {len(signal)} samples NaN or infinite, "
-            "expected finite samples"
-        )
-    return signal.float()
