@@ -79,6 +79,44 @@ def load_hparams(path: str | Path, overrides: str | dict = "") -> dict:
         ) from error
 
 
+def load_key(path: str | Path, key: str) -> Any:
+    """Build what one key of a run's hyperparameters holds, and nothing else.
+
+    Arguments
+    ---------
+    path : str | Path
+        What :func:`save_hparams` wrote.
+    key : str
+        A top-level key.
+
+    Returns
+    -------
+    Any
+        The object.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file or the key is missing.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "hyperparams.yaml"
+    >>> _ = path.write_text("a: !new:torch.nn.ReLU\\nb: !new:no.such.Thing\\n")
+    >>> load_key(path, "a")
+    ReLU()
+    """
+    tree = read_tree(path)
+    if key not in tree:
+        raise ConfigurationError(str(path), f"no key {key}", "one of its own")
+    kept = {key: tree[key]}
+    # They belong to other keys, as often as not.
+    _drop_comments(kept)
+    text = StringIO()
+    ruamel.yaml.YAML().dump(kept, text)
+    return load_hyperpyyaml(text.getvalue())[key]
+
+
 def resolve_hparams(path: str | Path, overrides: str | dict = "") -> str:
     """Text of the YAML with includes, references and overrides resolved.
 
@@ -230,13 +268,20 @@ def _include_tag(target: str | Path, folder: Path) -> Tag:
     return Tag(suffix=INCLUDE + quote(relative))
 
 
-def _move_includes(node: object, old: Path, new: Path) -> None:
+def _move_includes(
+    node: object, old: Path, new: Path, moved: set[int] | None = None
+) -> None:
     """Let what a file in one folder includes be included from another."""
+    moved = set() if moved is None else moved
     for child in _children(node):
+        # What an alias stands for is found as often as it is used.
+        if id(child) in moved:
+            continue
+        moved.add(id(child))
         if _is_include(child):
             target = old / _tag(child)[len(INCLUDE) :]
             child.yaml_set_ctag(_include_tag(target, new))
-        _move_includes(child, old, new)
+        _move_includes(child, old, new, moved)
 
 
 def _override(tree: dict, overrides: str | dict) -> None:

@@ -8,6 +8,7 @@ import pytest
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.hparams import (
     load_hparams,
+    load_key,
     read_tree,
     resolve_hparams,
     write_variant,
@@ -34,6 +35,21 @@ def test_fragment_takes_references_of_the_including_file(folder):
     hparams = load_hparams(folder / "base.yaml", "{folder: x, size: 7}")
     assert isinstance(hparams["layer"], functools.partial)
     assert hparams["layer"]().in_features == 7
+
+
+def test_one_key_alone_is_built(folder):
+    run = folder / "hyperparams.yaml"
+    run.write_text(
+        "other: &one !new:no.such.Thing {}\n"
+        "shared: &two {size: 3} # Of both.\n"
+        "wanted: !new:torch.nn.ModuleList\n"
+        "  modules: []\n"
+        "nested: {first: *two, second: *two}\n"
+    )
+    assert len(load_key(run, "wanted")) == 0
+    assert load_key(run, "nested")["second"] == {"size": 3}
+    with pytest.raises(ConfigurationError, match="no key absent"):
+        load_key(run, "absent")
 
 
 def test_variant_in_another_folder_replaces_keys_of_its_base(folder):
