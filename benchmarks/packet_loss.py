@@ -6,33 +6,26 @@ See ``benchmarks/README.md``.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from code_sets import CodeSet
-from run_codes import named_path, run_codes
+from lossy_models import Model, load_model
+from run_codes import (
+    named_path,
+    names_of_test_sets,
+    names_of_validation_sets,
+    run_codes,
+)
 from tqdm import tqdm
 
 from speechbrain_acom.entropy.bitstream import write_message
 from speechbrain_acom.entropy.coder import decode, encode
 from speechbrain_acom.errors import AcomError, DataError
-from speechbrain_acom.inference import (
-    AcomASR,
-    AcomClassifier,
-    Label,
-    load_interface,
-)
-from speechbrain_acom.inference.concealment import (
-    Concealment,
-    RepeatConcealment,
-    VectorConcealment,
-    concealed_answer,
-    mean_vector,
-)
-from speechbrain_acom.metrics.scores import class_accuracy, word_errors
+from speechbrain_acom.inference import AcomASR, AcomClassifier, Label
+from speechbrain_acom.inference.concealment import concealed_answer
 from speechbrain_acom.studies.results import Row, write_results
 
 LOSSES_PERCENT = (0, 1, 2, 5, 10, 20)
@@ -40,63 +33,6 @@ BIT_ERRORS = (1e-4, 1e-3, 1e-2)
 # Frames of codes in a packet: every frame alone, and less than half a second.
 PACKET_FRAMES = (1, 10)
 SEEDS = (0, 1, 2)
-
-Score = Callable[[Sequence[str], Sequence[str]], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Model:
-    """The cloud half of a model, and what helps it over a loss.
-
-    Arguments
-    ---------
-    cloud : AcomASR | AcomClassifier
-        The cloud half.
-    concealments : Mapping[str, Concealment]
-        What may stand in the place of lost frames, by name.
-    score : Callable
-        Called with right and given answers; gives columns of a row.
-    """
-
-    cloud: AcomASR | AcomClassifier
-    concealments: Mapping[str, Concealment]
-    score: Score
-
-
-def load_model(run: Path, train: CodeSet, vector_file: Path) -> Model:
-    """Load the cloud half and fit the mean vector.
-
-    Arguments
-    ---------
-    run : Path
-        A recipe's output folder.
-    train : CodeSet
-        Codes of its training data.
-    vector_file : Path
-        Where the mean vector is written, shape (channel,).
-
-    Returns
-    -------
-    Model
-        Ready for trials.
-    """
-    cloud = load_interface(run / "export", "cloud")
-    pairs = zip(train.utterances, train.num_frames.tolist(), strict=True)
-    vector = mean_vector(
-        cloud.bottleneck,
-        ((torch.from_numpy(codes).long(), frames) for codes, frames in pairs),
-    )
-    vector_file.parent.mkdir(parents=True, exist_ok=True)
-    np.save(vector_file, vector.numpy())
-    return Model(
-        cloud,
-        {
-            "none": VectorConcealment(torch.zeros_like(vector)),
-            "repeat": RepeatConcealment(),
-            "mean_vector": VectorConcealment(vector),
-        },
-        word_errors if isinstance(cloud, AcomASR) else class_accuracy,
-    )
 
 
 def through_packets(
@@ -352,23 +288,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--data_folders", nargs="+", type=named_path, default=[])
     add("--packet_frames", nargs="+", type=int, default=PACKET_FRAMES)
     add("--seeds", nargs="+", type=int, default=SEEDS)
+    add("--mask_steps", type=int, default=300, help="of the learned vector")
     add("--limit", type=int, help="utterances of each split, at most")
     add("--output", type=Path, default="results/packet_loss.json")
     options = parser.parse_args(arguments)
-    rows, described = [], []
+    rows, described, seed = [], [], options.seeds[0]
     for name, run in options.runs:
         root = dict(options.data_folders).get(name)
-        train, *tests = run_codes(run, None, options.limit, root)
-        vector = options.output.with_name(
-            f"{options.output.stem}_{name}_mean_vector.npy"
+        valid_sets = names_of_validation_sets(run)
+        splits = ["train", *valid_sets, *names_of_test_sets(run)]
+        train, *rest = run_codes(run, splits, options.limit, root)
+        valid, tests = rest[: len(valid_sets)], rest[len(valid_sets) :]
+        prefix = options.output.with_name(f"{options.output.stem}_{name}")
+        model = load_model(
+            Path(run), train, valid, prefix, options.mask_steps, seed
         )
-        model = load_model(Path(run), train, vector)
         for test in tests:
             start: Row = {
                 "data_set": name,
                 "split": test.name,
                 "messages": len(test.utterances),
                 "hours": test.hours,
+                "learned_vector_seed": seed,
+                "learned_vector_steps": model.learned.steps,
+                "learned_vector_valid_loss": model.learned.valid_loss,
+                "mean_vector_valid_loss": model.learned.start_valid_loss,
             }
             found = [
                 row
@@ -379,9 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows += [start | row for row in found]
             described.append(f"{name}: {test.name} {test.hours:.2f} h")
         # After each model: the next one may take hours.
-        write_results(
-            options.output, rows, "; ".join(described), options.seeds[0]
-        )
+        write_results(options.output, rows, "; ".join(described), seed)
 
 
 if __name__ == "__main__":

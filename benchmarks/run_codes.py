@@ -110,12 +110,29 @@ def names_of_test_sets(run: str | Path) -> list[str]:
     DataError
         If there is none.
     """
-    found = sorted(path.stem for path in Path(run, "save").glob("test*.csv"))
+    return _manifests(run, "test*.csv")
+
+
+def names_of_validation_sets(run: str | Path) -> list[str]:
+    """Names of the validation sets' manifests of a run.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    return _manifests(run, "valid.csv", "dev*.csv")
+
+
+def _manifests(run: str | Path, *patterns: str) -> list[str]:
+    folder = Path(run, "save")
+    found = {path.stem for pattern in patterns for path in folder.glob(pattern)}
     if not found:
         raise DataError(
-            f"{run}: found no save/test*.csv, expected a recipe's output folder"
+            f"{run}: found no save/{' or '.join(patterns)}, expected a "
+            "recipe's output folder"
         )
-    return found
+    return sorted(found)
 
 
 def _holds(path: Path, model: str, rows: int) -> bool:

@@ -11,6 +11,51 @@ from speechbrain_acom.training.brain import AcomBrain
 from speechbrain_acom.vocabulary import tokens_to_text
 
 
+def ctc_cost(
+    output: Tensor,
+    lengths: Tensor,
+    tokens: Tensor,
+    token_lengths: Tensor,
+    blank_index: int,
+) -> Tensor:
+    """CTC loss per utterance, in nats, mean over the batch.
+
+    Arguments
+    ---------
+    output : Tensor
+        What the head gives, shape (batch, frame, token).
+    lengths : Tensor
+        Relative lengths of the output, shape (batch,).
+    tokens : Tensor
+        The right answers, int64, shape (batch, token), padded.
+    token_lengths : Tensor
+        Their relative lengths, shape (batch,).
+    blank_index : int
+        Number of the blank.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+
+    Example
+    -------
+    >>> import torch
+    >>> output, whole = torch.zeros(1, 2, 4), torch.ones(1)
+    >>> # Three of sixteen paths through two frames give the token.
+    >>> ctc_cost(output, whole, torch.tensor([[3]]), whole, 0).exp()
+    tensor(5.3333)
+    """
+    return sb.nnet.losses.ctc_loss(
+        output.float().log_softmax(dim=-1),
+        tokens,
+        lengths,
+        token_lengths,
+        blank_index,
+        reduction="batchmean",
+    )
+
+
 class CTCBrain(AcomBrain):
     """Trains a cut recogniser with CTC and reports word and character errors.
 
@@ -25,15 +70,12 @@ class CTCBrain(AcomBrain):
     """
 
     def task_loss(self, result: SplitResult, batch: Any) -> Tensor:
-        """CTC loss per utterance, in nats, mean over the batch."""
-        tokens, token_lengths = batch.tokens
-        return sb.nnet.losses.ctc_loss(
-            result.output.float().log_softmax(dim=-1),
-            tokens,
+        """As :func:`ctc_cost`."""
+        return ctc_cost(
+            result.output,
             result.lengths,
-            token_lengths,
+            *batch.tokens,
             self.hparams.blank_index,
-            reduction="batchmean",
         )
 
     def log_probabilities(self, output: Tensor, lengths: Tensor) -> Tensor:

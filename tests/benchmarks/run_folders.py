@@ -4,7 +4,9 @@ import shutil
 
 import numpy as np
 import soundfile
+from exported_models import LABELS
 
+from speechbrain_acom.inference import AcomASR
 from speechbrain_acom.manifests import write_manifest
 
 RATE = 16000
@@ -17,6 +19,8 @@ def run_folder(folder, exported, **splits):
     shutil.copy(exported.hyperparams_file, run)
     text = (run / "hyperparams.yaml").read_text()
     generator = np.random.default_rng(0)
+    speech = exported.interface is AcomASR
+    target = {"wrd": "YES NO"} if speech else {"class_name": LABELS[0]}
     for split, count in splits.items():
         rows = []
         for number in range(count):
@@ -27,7 +31,7 @@ def run_folder(folder, exported, **splits):
                     "ID": path.stem,
                     "duration": 0.5,
                     "wav": f"$data_root/{path.name}",
-                    "wrd": "YES NO",
+                    **target,
                 }
             )
         name = "train" if split == "train" else f"{split}-made"

@@ -77,6 +77,16 @@ def test_a_folder_without_test_sets_is_named(tmp_path):
         run_codes.run_codes(tmp_path)
 
 
+@pytest.mark.parametrize("names", [["valid"], ["dev-clean", "dev-other"]])
+def test_validation_sets_are_found_by_their_names(tmp_path, names):
+    with pytest.raises(DataError, match="save/valid"):
+        run_codes.names_of_validation_sets(tmp_path)
+    (tmp_path / "save").mkdir()
+    for name in ("train", "test", *names):
+        (tmp_path / "save" / f"{name}.csv").touch()
+    assert run_codes.names_of_validation_sets(tmp_path) == names
+
+
 def test_joined_codes_are_one_utterance():
     codes = [np.zeros((3, 1), int), np.ones((4, 1), int)]
     lengths = np.array([3, 4])

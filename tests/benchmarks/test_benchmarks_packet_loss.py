@@ -54,22 +54,56 @@ def test_bits_flip_with_their_probability():
     assert np.unpackbits(changed).mean() == pytest.approx(0.01, abs=0.002)
 
 
-@pytest.fixture(scope="module")
-def rows(recogniser, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lossy")
-    run = run_folder(folder, recogniser, train=2, test=2)
+def tried(folder, exported):
+    """Rows of an untrained model, and the vectors beside them."""
+    run = run_folder(folder, exported, train=3, dev=2, test=2)
     output = folder / "results" / "packet_loss.json"
     command = ["--runs", f"made={run}", "--output", str(output)]
-    packet_loss.main([*command, "--packet_frames", "3", "--seeds", "0", "1"])
-    vector = np.load(folder / "results" / "packet_loss_made_mean_vector.npy")
-    assert vector.shape == (32,) and np.isfinite(vector).all()
-    return read_rows(output)
+    command += ["--packet_frames", "3", "--seeds", "4", "1"]
+    packet_loss.main([*command, "--mask_steps", "2"])
+    vectors = [
+        np.load(output.with_name(f"packet_loss_made_{name}.npy"))
+        for name in ("mean_vector", "learned_vector_seed_4")
+    ]
+    return read_rows(output), *vectors
+
+
+@pytest.fixture(scope="module")
+def rows(recogniser, tmp_path_factory):
+    rows, mean, learned = tried(tmp_path_factory.mktemp("lossy"), recogniser)
+    check_vectors(rows, mean, learned, channels=32)
+    return rows
+
+
+def check_vectors(rows, mean, learned, channels):
+    assert mean.shape == learned.shape == (channels,)
+    assert np.isfinite(mean).all() and np.isfinite(learned).all()
+    assert {row["learned_vector_seed"] for row in rows} == {4}
+    # After how many steps depends on two clips of noise.
+    (steps,) = {row["learned_vector_steps"] for row in rows}
+    assert steps in (0, 2)
+    assert np.array_equal(mean, learned) == (steps == 0)
+    for row in rows:
+        loss = row["learned_vector_valid_loss"]
+        assert 0 < loss <= row["mean_vector_valid_loss"]
+
+
+def test_a_classifier_is_tried_with_its_own_cost(classifier, tmp_path):
+    rows, mean, learned = tried(tmp_path, classifier)
+    check_vectors(rows, mean, learned, channels=len(mean))
+    assert all(0 <= row["accuracy_percent"] <= 100 for row in rows)
+    assert {row["concealment"] for row in rows} == {
+        "none",
+        "repeat",
+        "mean_vector",
+        "learned_vector",
+    }
 
 
 def test_there_is_a_row_a_loss_and_concealment(rows):
     packets = [row for row in rows if row["impairment"] == "packets"]
     found = [(row["loss_percent"], row["concealment"]) for row in packets]
-    names = ["none", "repeat", "mean_vector"]
+    names = ["none", "repeat", "mean_vector", "learned_vector"]
     lossy = packet_loss.LOSSES_PERCENT[1:]
     assert found == [
         (0, "none"),
