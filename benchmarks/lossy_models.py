@@ -163,4 +163,4 @@ def _tokens(cloud: AcomASR | AcomClassifier, target: str) -> Tensor:
         return torch.tensor(
             cloud.hparams.tokenizer.encode_as_ids(target), dtype=torch.int64
         )
-    return torch.tensor([cloud.hparams.label_encoder.encode_label(target)])
+    return torch.tensor([cloud.hparams.label_encoder.lab2ind[target]])
