@@ -6,6 +6,8 @@ are searched again in double precision. So the answer is always that of the
 search in double precision, whatever else is in the batch.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -19,10 +21,14 @@ MOST_DISTANCES = 2**24
 # rounding errors of double precision, relative to the squared norms.
 ROUNDING_ERRORS = 64
 # From this number of entries on, the smallest distance is looked for in groups
-# of entries first: the smallest of a group is fast, its index is not.
-GROUPED_FROM = 512
-# From this number on its index is found by marking it.
-MARKED_FROM = 128
+# of entries first, so that few bits are enough to number what is compared.
+GROUPED_FROM = 4096
+# Up to this number of dimensions a product of matrices waits for memory, and is
+# faster where all chunks share theirs; beyond, the better multiplication wins.
+NARROW = 16
+# Farther than anything else, and finite: infinity with other last bits is not a
+# number.
+FAR = torch.finfo(torch.float32).max / 2
 
 
 @torch.no_grad()
@@ -144,26 +150,61 @@ def _fast(
     errors: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Codes by single precision, and whether each is uncertain."""
-    queries, table, base = frames.float(), entries.float(), offsets.float()
     size, groups = len(entries), 1
+    lengths = torch.linalg.vector_norm(frames, dim=1, dtype=torch.float64)
+    equal = _equally_near(lengths, offsets)
+    # Seen from the middle of the entries everything is shorter, and so are the
+    # errors.
+    frames, entries, offsets = _centred(frames, entries, offsets)
+    table, base = -2.0 * entries.float(), offsets.float()
     if size >= GROUPED_FROM:
         groups = 2 ** (size.bit_length() // 2)
-        # Entries at infinity make the groups equally large.
+        # Entries far away make the groups equally large.
         missing = -size % groups
         table = torch.nn.functional.pad(table, (0, 0, 0, missing))
-        base = torch.nn.functional.pad(base, (0, missing), value=torch.inf)
-    table = -2.0 * table
+        base = torch.nn.functional.pad(base, (0, missing), value=FAR)
     found = [
-        _two_smallest(fast_linear(chunk, table, base), groups)
-        for chunk in queries.split(_frames_at_a_time(table))
+        _two_smallest(chunk, groups)
+        for chunk in _distances(frames.float(), table, base)
     ]
     smallest, codes, second = map(torch.cat, zip(*found, strict=True))
-    gap = second.double() - smallest.double()
+    smallest, second = smallest.double(), second.double()
     # Two entries are at most two lengths apart; their distances to a frame
     # change by twice that for each step of the frame.
     moved = 4.0 * offsets.max().sqrt() * errors
-    certain = gap > _error_of_gaps(frames, offsets) + moved
-    return codes, ~(certain & (smallest > -torch.inf))
+    # A group and its members are numbered one after the other; the error of the
+    # wider numbers is that of both, for they replace the same last bits.
+    numbered = _error_of_numbers(max(groups, len(table) // groups))
+    doubt = _error_of_gaps(frames, offsets) + 2 * equal + moved
+    doubt = doubt + numbered * (smallest.abs() + second.abs())
+    # Of what is not a number, or infinite, nothing is certain.
+    certain = (second - smallest > doubt) & (codes < size)
+    return codes.clamp(max=size - 1), ~certain
+
+
+def _centred(
+    frames: Tensor, entries: Tensor, offsets: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same distances, seen from the middle of the entries."""
+    entries = entries.double()
+    lengths = torch.linalg.vector_norm(entries, dim=1)
+    middle = entries.mean(0)
+    entries = entries - middle
+    centred = torch.linalg.vector_norm(entries, dim=1)
+    penalties = offsets - lengths.square()
+    return frames - middle, entries, centred.square() + penalties
+
+
+def _distances(frames: Tensor, table: Tensor, base: Tensor) -> Iterator[Tensor]:
+    """Chunks of ``frames @ table.T + base``, each good until the next."""
+    rows = _frames_at_a_time(table)
+    if frames.shape[1] > NARROW:
+        for chunk in frames.split(rows):
+            yield fast_linear(chunk, table, base)
+        return
+    values = frames.new_empty(min(rows, len(frames)), len(table))
+    for chunk in frames.split(rows):
+        yield torch.addmm(base, chunk, table.T, out=values[: len(chunk)])
 
 
 def _two_smallest(
@@ -171,12 +212,12 @@ def _two_smallest(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Smallest of each row, its index and the second smallest.
 
-    Changes the values. With ``groups`` > 1 column j belongs to group
-    j % (columns / groups).
+    Changes the values, by :func:`_error_of_numbers`. With ``groups`` > 1
+    column j belongs to group j % (columns / groups).
     """
     if groups == 1:
         smallest, index = _smallest(values)
-        values.scatter_(1, index.unsqueeze(1), torch.inf)
+        values.scatter_(1, index.unsqueeze(1), 2 * FAR)
         return smallest, index, values.amin(1)
     grouped = values.unflatten(1, (groups, -1))
     _, group, others = _two_smallest(grouped.amin(1))
@@ -188,21 +229,29 @@ def _two_smallest(
 
 
 def _smallest(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Smallest of each row and its index; of several equal ones, any index.
+    """Smallest of each row and its index; of nearly equal ones, any index.
 
-    ``values.min(1)`` looks at one number at a time, on a CPU; these passes
-    look at many.
+    ``values.min(1)`` looks at one number at a time, on a CPU. Where the last
+    bits of each number are the number of its column, ``amin``, which looks at
+    many, finds both.
     """
-    if values.shape[1] < MARKED_FROM:
-        return values.min(1)
+    last = values.shape[1] - 1
+    mask = _number_mask(values.shape[1])
+    columns = torch.arange(last + 1, dtype=torch.int32, device=values.device)
+    values.view(torch.int32).bitwise_and_(~mask).bitwise_or_(columns)
     smallest = values.amin(1)
-    marks = torch.le(
-        values, smallest.unsqueeze(1), out=torch.empty_like(values)
-    )
-    single = marks.sum(1) == 1
-    places = torch.arange(values.shape[1], device=values.device)
-    index = marks.mul_(places).sum(1)
-    return smallest, torch.where(single, index, 0.0).long()
+    # What is not a number may have any bits.
+    index = (smallest.view(torch.int32) & mask).clamp(max=last)
+    return smallest, index.long()
+
+
+def _number_mask(columns: int) -> int:
+    return 2 ** (columns - 1).bit_length() - 1
+
+
+def _error_of_numbers(columns: int) -> float:
+    """Bound on the relative error of values whose last bits are numbers."""
+    return _number_mask(columns) * torch.finfo(torch.float32).eps
 
 
 def _error_of_gaps(frames: Tensor, offsets: Tensor) -> Tensor:
@@ -212,19 +261,23 @@ def _error_of_gaps(frames: Tensor, offsets: Tensor) -> Tensor:
     it, plus an offset errs by at most (D + 2) (c + 2 |x| |e|) u + 4 |x| |e| u
     + c u and some u² (Higham, "Accuracy and Stability of Numerical
     Algorithms", 2002, section 3.1), in any order of the sum; twice that for a
-    difference, and what double precision takes for equal. A tenth is added
-    for the u², and what is too small for single precision may be lost.
+    difference. A tenth is added for the u², and what is too small for single
+    precision may be lost.
     """
-    dimension = frames.shape[1]
-    single, double = torch.finfo(torch.float32), torch.finfo(torch.float64)
+    dimension, single = frames.shape[1], torch.finfo(torch.float32)
     lengths = torch.linalg.vector_norm(frames, dim=1, dtype=torch.float64)
     largest = offsets.max()
     # Entries are at most so long: offsets are their squares or more.
     products = lengths * largest.sqrt()
     rounding = (2 * dimension + 8) * products + (dimension + 3) * largest
-    equal = ROUNDING_ERRORS * double.eps * (lengths.square() + largest)
     lost = 4 * dimension * single.tiny * (1 + lengths + largest.sqrt())
-    return 1.1 * single.eps * rounding + 2 * equal + lost
+    return 1.1 * single.eps * rounding + lost
+
+
+def _equally_near(lengths: Tensor, offsets: Tensor) -> Tensor:
+    """What the search in double precision takes for equal, (frame,)."""
+    double = torch.finfo(torch.float64)
+    return ROUNDING_ERRORS * double.eps * (lengths.square() + offsets.max())
 
 
 def _frames_at_a_time(entries: Tensor) -> int:
