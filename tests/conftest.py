@@ -6,6 +6,8 @@ import exported_models
 import pytest
 from speechbrain.utils.importutils import LazyModule
 
+from speechbrain_acom.inference import copy_half, load_interface
+
 # Hypothesis asks every loaded module for its file, which makes SpeechBrain's
 # redirects import what they stand for; those of packages that are not
 # installed fail. None is what Hypothesis takes for "has no file".
@@ -33,3 +35,16 @@ def variable_recogniser(tmp_path_factory):
 def classifier(tmp_path_factory):
     """A tiny untrained AcomClassifier, exported."""
     return exported_models.tiny_classifier(tmp_path_factory.mktemp("sounds"))
+
+
+@pytest.fixture(
+    scope="module", params=["recogniser", "variable_recogniser", "classifier"]
+)
+def halves(request, tmp_path_factory):
+    """Interfaces of the two halves, each from a folder of its own files."""
+    model = request.getfixturevalue(request.param)
+    folder = tmp_path_factory.mktemp("halves")
+    return [
+        load_interface(copy_half(model.folder, half, folder / half), half)
+        for half in ("device", "cloud")
+    ]

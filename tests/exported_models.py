@@ -28,6 +28,12 @@ CUT = {
 }
 
 
+def sound(seconds=1.0, seed=0):
+    """Noise, shape (time,), at the models' sample rate."""
+    generator = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(round(seconds * RATE), generator=generator)
+
+
 @dataclass
 class Exported:
     """An exported model and what it was made from."""

@@ -340,11 +340,16 @@ class RangeDecoder:
         number = int.from_bytes(known.ljust(interval.num_bytes, b"\0"), "big")
         return number_bytes(interval, number - self.offset, complete)
 
+    @property
+    def place(self) -> int:
+        """The byte that decoding has come to."""
+        read = min(WORD_BYTES * self.interval.words, len(self.data))
+        return self.first_byte + read
+
     def error(self, found: str, expected: str) -> BitstreamError:
         """An error that names the place that decoding has come to."""
-        place = min(WORD_BYTES * self.interval.words, len(self.data))
         return BitstreamError(
             f"payload: found {len(self.data)} bytes, {found}, expected "
-            f"{expected}: corrupted or forged, send it again",
-            self.first_byte + place,
+            f"{expected}: cut short, corrupted or forged, send it again",
+            self.place,
         )

@@ -5,32 +5,13 @@ import json
 import pytest
 import soundfile
 import torch
+from exported_models import RATE, sound
 
 from speechbrain_acom.cli import main
 from speechbrain_acom.entropy.bitstream import read_header
 from speechbrain_acom.errors import BitstreamError, ConfigurationError
-from speechbrain_acom.inference import copy_half, load_interface
+from speechbrain_acom.inference import load_interface
 from speechbrain_acom.quantizers import ResidualVectorQuantizer
-
-RATE = 16000
-
-
-def sound(seconds=1.0, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return 0.1 * torch.randn(round(seconds * RATE), generator=generator)
-
-
-@pytest.fixture(
-    scope="module", params=["recogniser", "variable_recogniser", "classifier"]
-)
-def halves(request, tmp_path_factory):
-    """Interfaces of the two halves, each from a folder of its own files."""
-    model = request.getfixturevalue(request.param)
-    folder = tmp_path_factory.mktemp("halves")
-    return [
-        load_interface(copy_half(model.folder, half, folder / half), half)
-        for half in ("device", "cloud")
-    ]
 
 
 @pytest.fixture
