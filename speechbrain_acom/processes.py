@@ -48,6 +48,22 @@ def copy_from_first_process(values: Tensor) -> None:
     values.detach().copy_(first)
 
 
+def copy_module_from_first_process(module: torch.nn.Module) -> None:
+    """Overwrite all of a module's state; every process calls this.
+
+    Arguments
+    ---------
+    module : torch.nn.Module
+        Of the same shape in every process.
+
+    Example
+    -------
+    >>> copy_module_from_first_process(torch.nn.Linear(2, 3))
+    """
+    for values in module.state_dict().values():
+        copy_from_first_process(values)
+
+
 def _distributed() -> bool:
     return (
         torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -24,12 +24,15 @@ class CodebookUseRow:
         entries would carry as much. At most V; 0 where nothing was counted.
     used_percent : float
         Share of the entries that occurred at least once, in percent.
+    frames : int
+        Real frames that were counted.
     """
 
     codebook: int
     entries: int
     perplexity: float
     used_percent: float
+    frames: int = 0
 
 
 class CodebookUse:
@@ -48,7 +51,7 @@ class CodebookUse:
     >>> use = CodebookUse((4,))
     >>> use.update(torch.tensor([[[0], [1], [3]]]), torch.tensor([2 / 3]))
     >>> use.rows()
-    [CodebookUseRow(codebook=0, entries=4, perplexity=2.0, used_percent=50.0)]
+    [CodebookUseRow(codebook=0, entries=4, perplexity=2.0, used_percent=50.0, frames=2)]
     """
 
     def __init__(self, cardinalities: tuple[int, ...]) -> None:
@@ -86,9 +89,12 @@ class CodebookUse:
 
 
 def _row(codebook: int, counts: Tensor) -> CodebookUseRow:
-    shares = counts.double() / counts.sum().clamp(min=1)
+    frames = int(counts.sum())
+    shares = counts.double() / max(frames, 1)
     used = shares[shares > 0]
     entropy = -(used * used.log2()).sum()
     perplexity = float(2.0**entropy) if len(used) else 0.0
     used_percent = 100.0 * len(used) / len(counts)
-    return CodebookUseRow(codebook, len(counts), perplexity, used_percent)
+    return CodebookUseRow(
+        codebook, len(counts), perplexity, used_percent, frames
+    )

@@ -22,7 +22,9 @@ PRESETS: MappingProxyType[str, Stages] = MappingProxyType(
 
 
 def decompose(
-    quantizer: FiniteScalarQuantizer, stages: str | Stages
+    quantizer: FiniteScalarQuantizer,
+    stages: str | Stages,
+    dimensions_per_code: int | None = None,
 ) -> ResidualFiniteScalarQuantizer:
     """Read a trained quantizer's values as sums of a few coarser levels.
 
@@ -55,6 +57,9 @@ def decompose(
         A trained one.
     stages : str | Stages
         Name of a preset, or levels per dimension and scale of every stage.
+    dimensions_per_code : int | None
+        Dimensions of a stage that share a code. None: all six in a preset,
+        otherwise as many as in the quantizer.
 
     Returns
     -------
@@ -64,8 +69,8 @@ def decompose(
     Raises
     ------
     ConfigurationError
-        If there is no such preset or the stages have another number of
-        dimensions than the quantizer.
+        If there is no such preset, the stages have another number of
+        dimensions than the quantizer, or a code would be too large.
 
     Example
     -------
@@ -80,6 +85,8 @@ def decompose(
         if stages not in PRESETS:
             raise ConfigurationError("stages", stages, " or ".join(PRESETS))
         stages = PRESETS[stages]
+    elif dimensions_per_code is None:
+        dimensions_per_code = quantizer.dimensions_per_code
     levels = [list(stage_levels) for stage_levels, _ in stages]
     dimensions = len(quantizer.grid.counts)
     if {len(stage_levels) for stage_levels in levels} != {dimensions}:
@@ -90,6 +97,7 @@ def decompose(
         quantizer.channels,
         levels,
         [scale for _, scale in stages],
+        dimensions_per_code,
         dither=quantizer.dither,
     )
     decomposed.to(quantizer.input_projection.weight)

@@ -10,7 +10,11 @@ from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.processes import copy_from_first_process
 from speechbrain_acom.quantizers.contract import Quantizer
 from speechbrain_acom.quantizers.distortion import relative_error
-from speechbrain_acom.quantizers.frames import FrameQuantizer, QuantizedFrames
+from speechbrain_acom.quantizers.frames import (
+    FrameQuantizer,
+    QuantizedFrames,
+    RealFrames,
+)
 from speechbrain_acom.quantizers.residual import ResidualVectorQuantizer
 from speechbrain_acom.quantizers.settings import check_integer
 from speechbrain_acom.quantizers.starts import (
@@ -123,17 +127,25 @@ class GroupedQuantizer(FrameQuantizer):
     def quantize_frames(
         self, frames: Tensor, num_codebooks: int | None
     ) -> QuantizedFrames:
-        """Quantize frames (frame, channel); in training mode also adapt."""
+        """Quantize frames (frame, channel) of one utterance."""
+        real = RealFrames.of(frames.unsqueeze(0), None)
+        return self.quantize_real(real, num_codebooks)
+
+    def quantize_real(
+        self, real: RealFrames, num_codebooks: int | None
+    ) -> QuantizedFrames:
+        """Quantize frames, each group its part; in training mode also adapt."""
+        frames = real.values
         parts = self._parts(frames, precise=not self.training)
         results = [
-            group(part, num_codebooks=count)
+            _through(group, part, real, count)
             for group, part, count in self._shared(parts, num_codebooks)
         ]
         features = self._restored(
-            [result.features[0] for result in results],
+            [result.features for result in results],
             precise=not self.training,
         )
-        codes = [result.codes[0] for result in results]
+        codes = [result.codes for result in results]
         if num_codebooks is None:
             least = min(group_codes.shape[1] for group_codes in codes)
             codes = [group_codes[:, :least] for group_codes in codes]
@@ -233,6 +245,20 @@ class GroupedQuantizer(FrameQuantizer):
         """Paths of a group's submodules in all groups."""
         indices = range(len(self.groups))
         return tuple(f"groups.{i}.{name}" for i in indices for name in names)
+
+
+def _through(
+    group: Quantizer, part: Tensor, real: RealFrames, count: int | None
+) -> QuantizedFrames:
+    """One group's result for its part (1, frame, channel) of real frames."""
+    if group.training and isinstance(group, FrameQuantizer):
+        # Some draw noise for every utterance.
+        own = RealFrames(part[0], real.shape, real.mask)
+        return group.quantize_real(own, count)
+    result = group(part, num_codebooks=count)
+    return QuantizedFrames(
+        result.features[0], result.codes[0], result.losses, result.statistics
+    )
 
 
 def _interleaved(codes: list[Tensor]) -> Tensor:

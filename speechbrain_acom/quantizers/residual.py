@@ -9,7 +9,7 @@ from speechbrain_acom.precision import (
     precise_linear,
     single_precision_is_full,
 )
-from speechbrain_acom.processes import copy_from_first_process
+from speechbrain_acom.processes import copy_module_from_first_process
 from speechbrain_acom.quantizers.codebook import (
     DISTANCES,
     UPDATES,
@@ -26,6 +26,7 @@ from speechbrain_acom.quantizers.settings import (
     LARGEST_CODEBOOK,
     check_choice,
     check_integer,
+    check_num_codebooks,
     check_probability,
     check_share,
     check_weight,
@@ -87,7 +88,7 @@ class ResidualVectorQuantizer(FrameQuantizer):
     channels : int
         Size of the last axis of the features.
     num_codebooks : int
-        K. The nominal bits of a frame are K * log2(V).
+        K, from 1 to 65536. The nominal bits of a frame are K * log2(V).
     codebook_size : int
         V, from 1 to 65536.
     codebook_dim : int | None
@@ -154,7 +155,7 @@ class ResidualVectorQuantizer(FrameQuantizer):
         kmeans_iterations: int = 20,
     ) -> None:
         super().__init__(channels)
-        check_integer("num_codebooks", num_codebooks, 1)
+        check_num_codebooks(num_codebooks)
         check_integer("codebook_size", codebook_size, 1, LARGEST_CODEBOOK)
         if codebook_dim is not None:
             check_integer("codebook_dim", codebook_dim, 1, channels)
@@ -292,8 +293,7 @@ class ResidualVectorQuantizer(FrameQuantizer):
         for codebook in self.codebooks:
             codebook.initialize(residual, self.kmeans_iterations)
             residual = residual - codebook(codebook.search(residual))
-        for values in self.state_dict().values():
-            copy_from_first_process(values)
+        copy_module_from_first_process(self)
 
     def _projected(self, frames: Tensor, precise: bool) -> Tensor:
         """Frames (frame, C) in the space of the codebooks."""

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.precision import precise_linear
-from speechbrain_acom.processes import copy_from_first_process
-from speechbrain_acom.quantizers.contract import QuantizerResult
+from speechbrain_acom.processes import copy_module_from_first_process
 from speechbrain_acom.quantizers.distortion import relative_error
 from speechbrain_acom.quantizers.dropout import drawn_num_codebooks
 from speechbrain_acom.quantizers.frames import (
@@ -133,6 +132,7 @@ class ResidualFiniteScalarQuantizer(FrameQuantizer):
         check_probability("quantizer_dropout", quantizer_dropout)
         self.dither = dither
         self.quantizer_dropout = quantizer_dropout
+        self.dimensions_per_code = dimensions_per_code
         self.stages = len(levels)
         self.grid = ScalarGrid(levels, scales)
         self.layout = MixedRadix(_groups(levels, dimensions_per_code))
@@ -149,40 +149,27 @@ class ResidualFiniteScalarQuantizer(FrameQuantizer):
         """Whether there are finer stages that can be left out."""
         return self.stages > 1
 
-    def forward(
-        self,
-        features: Tensor,
-        lengths: Tensor | None = None,
-        num_codebooks: int | None = None,
-    ) -> QuantizerResult:
-        """Quantize a padded batch; shapes as in the contract.
-
-        Noise is drawn per utterance, so dither has to see the batch.
-        """
+    def quantize_real(
+        self, real: RealFrames, num_codebooks: int | None
+    ) -> QuantizedFrames:
+        """Round frames, straight-through; dither draws for every utterance."""
         books = len(self.cardinalities)
         free = self.training and num_codebooks is None
         if free:
             num_codebooks = drawn_num_codebooks(books, self.quantizer_dropout)
         if not (free and self.dither and num_codebooks == books):
-            return super().forward(features, lengths, num_codebooks)
-        with torch.autocast(features.device.type, enabled=False):
-            real = RealFrames.of(features, lengths)
-            draws = torch.rand(len(features), 1, device=features.device)
-            draws = draws.expand(features.shape[:2])
-            draws = draws.flatten() if real.mask is None else draws[real.mask]
-            result = self._quantized(real.values, None, draws.unsqueeze(1))
-        return QuantizerResult(
-            real.padded(result.features),
-            real.padded(result.codes),
-            result.losses,
-            result.statistics,
-        )
+            return self._quantized(real.values, num_codebooks)
+        batch, time = real.shape
+        draws = torch.rand(batch, 1, 1, device=real.values.device)
+        draws = real.taken(draws.expand(batch, time, 1))
+        return self._quantized(real.values, None, draws)
 
     def quantize_frames(
         self, frames: Tensor, num_codebooks: int | None
     ) -> QuantizedFrames:
-        """Round frames (frame, channel), straight-through."""
-        return self._quantized(frames, num_codebooks)
+        """Round frames (frame, channel) of one utterance, straight-through."""
+        real = RealFrames.of(frames.unsqueeze(0), None)
+        return self.quantize_real(real, num_codebooks)
 
     def encode_frames(self, frames: Tensor, num_codebooks: int) -> Tensor:
         """The first codes, int64, (frame, num_codebooks), of every frame."""
@@ -256,8 +243,7 @@ class ResidualFiniteScalarQuantizer(FrameQuantizer):
         weight, bias = least_squares(values, frames)
         self.output_projection.weight.copy_(weight)
         self.output_projection.bias.copy_(bias)
-        for parameter in self.state_dict().values():
-            copy_from_first_process(parameter)
+        copy_module_from_first_process(self)
 
     def _project_on_components(self, frames: Tensor) -> None:
         counts = torch.tensor(self.grid.counts, device=frames.device)

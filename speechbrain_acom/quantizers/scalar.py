@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from speechbrain_acom.processes import copy_from_first_process
+from speechbrain_acom.processes import copy_module_from_first_process
 from speechbrain_acom.quantizers.distortion import relative_error
 from speechbrain_acom.quantizers.frames import FrameQuantizer, QuantizedFrames
 from speechbrain_acom.quantizers.gradients import straight_through
@@ -122,8 +122,7 @@ class ScalarQuantizer(FrameQuantizer):
         missing = (least - (high - low)).clamp(min=0.0)
         self.low.copy_(low - missing / 2)
         self.high.copy_(high + missing / 2)
-        for values in self.state_dict().values():
-            copy_from_first_process(values)
+        copy_module_from_first_process(self)
 
     def _width(self) -> Tensor:
         """Width of a cell, float64, shape (channel,)."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from speechbrain_acom.entropy.container import MAX_CODEBOOKS
 from speechbrain_acom.errors import ConfigurationError
 
 # The coder's tables sum to 2**16 and every entry needs at least one part.
@@ -36,6 +37,24 @@ def check_integer(
         return
     upper = "on" if highest is None else f"to {highest}"
     raise ConfigurationError(key, value, f"an integer from {lowest} {upper}")
+
+
+def check_num_codebooks(value: int) -> None:
+    """Raise ConfigurationError unless a message can hold so many codebooks.
+
+    Arguments
+    ---------
+    value : int
+        K, what was found.
+
+    Example
+    -------
+    >>> check_num_codebooks(100_000)
+    Traceback (most recent call last):
+    ...
+    speechbrain_acom.errors.ConfigurationError: num_codebooks: found 100000, expected an integer from 1 to 65536
+    """
+    check_integer("num_codebooks", value, 1, MAX_CODEBOOKS)
 
 
 def check_share(key: str, value: float) -> None:

@@ -71,8 +71,23 @@ def codebook_stats(rows: Sequence[CodebookUseRow]) -> dict[str, str]:
 
 
 def warn_of_collapsing(rows: Sequence[CodebookUseRow]) -> None:
-    """Name the codebooks of which a few entries do all the work."""
+    """Name the codebooks of which a few entries do all the work.
+
+    That is, those with a perplexity below a tenth of their V entries.
+
+    Nothing is said of a codebook for which fewer than V frames were counted:
+    n frames have a perplexity of n at most, so that a few of them look like a
+    collapse of any codebook. V frames tell: if all entries are equally
+    likely, their perplexity is about V / 2.
+
+    Arguments
+    ---------
+    rows : Sequence[CodebookUseRow]
+        One a codebook.
+    """
     for row in rows:
+        if row.frames < row.entries:
+            continue
         if row.perplexity < LEAST_PERPLEXITY * row.entries:
             logger.warning(
                 f"codebook {row.codebook} is collapsing: perplexity "

@@ -2,7 +2,9 @@
 
 Every lobes_*.py beside this file has ``LOBES``: lobes by name, each called
 with channels=6. It may have ``EXCEPTIONS``: for a lobe, names of tests of the
-contract that it fails, each with the reason; they must fail indeed.
+contract that it fails, each with the reason; they must fail indeed. It has
+``ROUND_TRIPS``: for every lobe a small one, called without arguments, that
+codes what it decodes as the codes that it came from.
 """
 
 import importlib
@@ -28,6 +30,7 @@ def _collected(attribute):
 
 LOBES = _collected("LOBES")
 EXCEPTIONS = _collected("EXCEPTIONS")
+ROUND_TRIPS = _collected("ROUND_TRIPS")
 
 
 def every_quantizer(test):

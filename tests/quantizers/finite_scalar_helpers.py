@@ -1,25 +1,6 @@
-"""Finite scalar quantizers whose features are easy to reckon by hand."""
-
-import itertools
+"""Frames for finite scalar quantizers."""
 
 import torch
-
-
-def with_plain_projections(quantizer, gain):
-    """Channels are dimensions: bounded by tanh(gain * x), restored as is."""
-    with torch.no_grad():
-        for projection, slope in (
-            (quantizer.input_projection, gain),
-            (quantizer.output_projection, 1.0),
-        ):
-            projection.weight.copy_(slope * torch.eye(quantizer.channels))
-            projection.bias.zero_()
-    return quantizer
-
-
-def every_code(quantizer):
-    codes = itertools.product(*map(range, quantizer.cardinalities))
-    return torch.tensor(list(codes)).unsqueeze(0)
 
 
 def correlated_frames(number=20_000, channels=8):

@@ -3,6 +3,9 @@
 from functools import partial
 from importlib.util import find_spec
 
+import torch
+from round_trips import CORNERS, corners, with_plain_projections
+
 from speechbrain_acom.quantizers.adapters import (
     AdaptedBSQ,
     AdaptedDAC,
@@ -62,4 +65,78 @@ EXCEPTIONS = {
     name: _averages
     for name in ("adapted_rvq_ema", "adapted_rvq_cosine")
     if name in LOBES
+}
+
+
+@torch.no_grad()
+def _dac(lobe):
+    quantizer = lobe(channels=2, codebook_size=4, codebook_dim=2)
+    stages = quantizer.module.quantizers
+    for stage, entries in zip(stages, corners(len(stages)), strict=True):
+        stage.codebook.weight.copy_(entries)
+        for convolution in (stage.in_proj, stage.out_proj):
+            convolution.weight = torch.eye(2).unsqueeze(-1)
+            convolution.bias.zero_()
+    return quantizer
+
+
+@torch.no_grad()
+def _residual_vq(lobe):
+    quantizer = lobe(channels=2, codebook_size=4, codebook_dim=2)
+    layers = quantizer.module.layers
+    for layer, entries in zip(layers, corners(len(layers)), strict=True):
+        layer.codebook.copy_(entries)
+    return with_plain_projections(quantizer)
+
+
+@torch.no_grad()
+def _cosine_vq(lobe):
+    """Entries of length one; the second stage's lean out of the plane."""
+    quantizer = lobe(channels=3, codebook_size=4, codebook_dim=3)
+    first, second = (layer.codebook for layer in quantizer.module.layers)
+    flat = torch.cat([CORNERS / 2**0.5, torch.zeros(4, 1)], dim=1)
+    first.copy_(flat)
+    second.copy_(0.6 * flat + torch.tensor([0.0, 0.0, 0.8]))
+    return with_plain_projections(quantizer)
+
+
+@torch.no_grad()
+def _sim_vq(lobe):
+    """The map doubles entries of half the size."""
+    quantizer = lobe(channels=2, codebook_size=4, codebook_dim=2)
+    layers = quantizer.module.layers
+    for layer, entries in zip(layers, corners(len(layers)), strict=True):
+        layer.frozen_codebook.copy_(entries / 2)
+        layer.code_transform.weight.copy_(2 * torch.eye(2))
+    return with_plain_projections(quantizer)
+
+
+def _signs(lobe):
+    return with_plain_projections(lobe(channels=3, codebook_size=8))
+
+
+def _rounded(lobe, gain, channels, **settings):
+    """``gain`` makes up for tanh: values are rounded to themselves."""
+    return with_plain_projections(lobe(channels=channels, **settings), gain)
+
+
+_round_trips = {
+    "adapted_dac": _dac,
+    "adapted_dac_dropout": _dac,
+    "adapted_bsq": _signs,
+    "adapted_vq": _residual_vq,
+    "adapted_rvq": _residual_vq,
+    "adapted_rvq_ema": _residual_vq,
+    "adapted_rvq_cosine": _cosine_vq,
+    "adapted_lfq": _signs,
+    "adapted_residual_lfq": _signs,
+    "adapted_simvq": _sim_vq,
+    "adapted_residual_simvq": _sim_vq,
+    "adapted_fsq": partial(_rounded, gain=1.4, channels=3),
+    "adapted_residual_fsq": partial(
+        _rounded, gain=1.25, channels=2, num_codebooks=2, levels=[3, 2]
+    ),
+}
+ROUND_TRIPS = {
+    name: partial(_round_trips[name], lobe) for name, lobe in LOBES.items()
 }

@@ -2,6 +2,9 @@
 
 from functools import partial
 
+import torch
+from round_trips import small_residual
+
 from speechbrain_acom.quantizers import (
     GroupedQuantizer,
     ResidualVectorQuantizer,
@@ -31,3 +34,16 @@ LOBES = {
         ),
     ),
 }
+
+
+def _small(lobe):
+    """Two channels a group, neither centred nor in their own order."""
+    channels = 2 * lobe.keywords["num_groups"]
+    group = partial(small_residual, lobe.keywords["quantizer"])
+    quantizer = lobe(channels=channels, quantizer=group)
+    quantizer.mean.fill_(3.0)
+    quantizer.rotation.copy_(torch.eye(channels).roll(1, 0))
+    return quantizer
+
+
+ROUND_TRIPS = {name: partial(_small, lobe) for name, lobe in LOBES.items()}

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from round_trips import small_residual
+
 from speechbrain_acom.quantizers import RateAwareVectorQuantizer
 
 _rate_aware = partial(
@@ -58,3 +60,6 @@ EXCEPTIONS = dict.fromkeys(
     ),
     _sequential,
 )
+ROUND_TRIPS = {
+    name: partial(small_residual, lobe) for name, lobe in LOBES.items()
+}

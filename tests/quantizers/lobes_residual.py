@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from round_trips import small_residual
+
 from speechbrain_acom.quantizers import Bypass, ResidualVectorQuantizer
 
 _residual = partial(
@@ -33,3 +35,8 @@ LOBES = {
         codebook_update="ema",
     ),
 }
+ROUND_TRIPS = {
+    name: partial(small_residual, lobe)
+    for name, lobe in LOBES.items()
+    if name != "bypass"
+} | {"bypass": partial(Bypass, channels=1)}

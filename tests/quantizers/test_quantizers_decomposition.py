@@ -204,6 +204,33 @@ def test_a_checkpoint_can_be_loaded_into_the_stages(paper):
 
 
 @pytest.mark.parametrize(
+    ("stages", "dimensions_per_code", "cardinalities"),
+    [
+        # Explicit stages: as in the quantizer, whose codes hold three.
+        ([([5] * 6, 1), ([5] * 6, 0.25)], None, (125,) * 4),
+        ([([5] * 6, 1), ([5] * 6, 0.25)], 6, (15625,) * 2),
+        ([([5] * 6, 1), ([5] * 6, 0.25)], 2, (25,) * 6),
+        # A preset is what its name says, unless somebody asks.
+        ("2x15625", None, (15625,) * 2),
+        ("2x15625", 3, (125,) * 4),
+    ],
+)
+def test_dimensions_share_codes_as_asked(
+    paper, stages, dimensions_per_code, cardinalities
+):
+    decomposed = decompose(paper, stages, dimensions_per_code)
+    assert decomposed.cardinalities == cardinalities
+    features = torch.randn(1, 50, CHANNELS)
+    expected = paper(features).features
+    assert torch.equal(decomposed(features).features, expected)
+
+
+def test_a_code_that_would_be_too_large_is_an_error(paper):
+    with pytest.raises(ConfigurationError, match="^dimensions_per_code: found"):
+        decompose(paper, [([17] * 6, 1)], 6)
+
+
+@pytest.mark.parametrize(
     "stages", ["3x100", [([5, 5], 1)], [([5] * 6, 1), ([5] * 5, 0.25)], []]
 )
 def test_impossible_stages_are_an_error(paper, stages):

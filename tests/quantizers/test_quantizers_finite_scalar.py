@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from finite_scalar_helpers import (
-    correlated_frames,
-    every_code,
-    with_plain_projections,
-)
+from finite_scalar_helpers import correlated_frames
 from hyperpyyaml import load_hyperpyyaml
+from round_trips import every_code, with_plain_projections
 
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.quantizers import (
@@ -45,17 +42,6 @@ def test_the_first_dimension_is_the_fastest():
     assert torch.equal(decoded[::4, 1], torch.tensor([-1.0, 0.0, 1.0]))
     # 3 + 4 * 2
     assert quantizer.encode(torch.full((1, 1, 2), 9.0)).item() == 11
-
-
-@pytest.mark.parametrize("dimensions_per_code", [None, 1, 2])
-def test_every_code_comes_back(dimensions_per_code):
-    # tanh(1.2 * v) is nearest to v for the values of 2 to 5 levels.
-    quantizer = _plain(
-        [5, 4, 3, 2], 1.2, dimensions_per_code=dimensions_per_code
-    )
-    codes = every_code(quantizer)
-    assert codes.shape[1] == 120
-    assert torch.equal(quantizer.encode(quantizer.decode(codes)), codes)
 
 
 def test_dimensions_are_split_into_codes():

@@ -80,12 +80,6 @@ def test_the_first_codes_are_shared_out_in_turn(kept, expected):
     assert quantizer.decode(codes).tolist() == [[expected]]
 
 
-def test_every_code_of_a_small_quantizer_comes_back():
-    quantizer = _by_hand()
-    codes = torch.tensor([list(itertools.product(range(2), repeat=4))])
-    assert torch.equal(quantizer.encode(quantizer.decode(codes)), codes)
-
-
 def test_a_group_without_a_code_is_average():
     frames = _correlated()
     quantizer = GroupedQuantizer(8, 4, _group())

@@ -4,13 +4,10 @@ import itertools
 
 import pytest
 import torch
-from finite_scalar_helpers import (
-    correlated_frames,
-    every_code,
-    with_plain_projections,
-)
+from finite_scalar_helpers import correlated_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from round_trips import every_code, with_plain_projections
 
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.quantizers import ResidualFiniteScalarQuantizer

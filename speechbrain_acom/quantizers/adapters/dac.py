@@ -5,7 +5,7 @@ from speechbrain.lobes.models.discrete.dac import ResidualVectorQuantize
 from torch import Tensor
 from torch.nn.functional import embedding, linear
 
-from speechbrain_acom.processes import copy_from_first_process
+from speechbrain_acom.processes import copy_module_from_first_process
 from speechbrain_acom.quantizers.adapters.base import (
     AdaptedQuantizer,
     LearntFrames,
@@ -19,6 +19,7 @@ from speechbrain_acom.quantizers.nearest import nearest_entries
 from speechbrain_acom.quantizers.settings import (
     LARGEST_CODEBOOK,
     check_integer,
+    check_num_codebooks,
     check_weight,
 )
 from speechbrain_acom.quantizers.starts import (
@@ -47,7 +48,7 @@ class AdaptedDAC(AdaptedQuantizer):
     channels : int
         Size of the last axis of the features, C.
     num_codebooks : int
-        K.
+        K, from 1 to 65536.
     codebook_size : int
         V, from 1 to 65536.
     codebook_dim : int
@@ -84,7 +85,7 @@ class AdaptedDAC(AdaptedQuantizer):
         quantizer_dropout: float = 0.0,
         kmeans_iterations: int = 20,
     ) -> None:
-        check_integer("num_codebooks", num_codebooks, 1)
+        check_num_codebooks(num_codebooks)
         check_integer("codebook_size", codebook_size, 1, LARGEST_CODEBOOK)
         check_integer("codebook_dim", codebook_dim, 1, channels)
         check_weight("commitment_weight", commitment_weight)
@@ -187,8 +188,7 @@ class AdaptedDAC(AdaptedQuantizer):
             entries = stage.codebook.weight[codes].double()
             _set_convolution(stage.out_proj, *least_squares(entries, residual))
             residual = residual - _decoded(stage, codes)
-        for state in self.state_dict().values():
-            copy_from_first_process(state)
+        copy_module_from_first_process(self)
 
     def _start_entries(self, entries: Tensor, latent: Tensor) -> Tensor:
         """Make entries (V, D) the means of clusters; codes of latent."""

@@ -16,7 +16,11 @@ from speechbrain_acom.quantizers.adapters.projected import (
     ProjectedQuantizer,
 )
 from speechbrain_acom.quantizers.adapters.signs import TIE
-from speechbrain_acom.quantizers.settings import LARGEST_CODEBOOK, check_integer
+from speechbrain_acom.quantizers.settings import (
+    LARGEST_CODEBOOK,
+    check_integer,
+    check_num_codebooks,
+)
 
 
 class AdaptedFSQ(ProjectedQuantizer):
@@ -94,7 +98,7 @@ class AdaptedResidualFSQ(ProjectedQuantizer):
     channels : int
         Size of the last axis of the features.
     num_codebooks : int
-        K, the number of stages.
+        K, the number of stages, from 1 to 65536.
     levels : Sequence[int]
         Number of levels of every dimension in every stage, each at least 2,
         at most ``channels`` of them; their product, V, is at most 65536.
@@ -125,7 +129,7 @@ class AdaptedResidualFSQ(ProjectedQuantizer):
         levels: Sequence[int] = (5, 5, 3, 3),
         quantizer_dropout: float = 0.0,
     ) -> None:
-        check_integer("num_codebooks", num_codebooks, 1)
+        check_num_codebooks(num_codebooks)
         _check_levels(levels, 2, channels)
         module = vector_quantize_pytorch().ResidualFSQ(
             levels=list(levels), num_quantizers=num_codebooks

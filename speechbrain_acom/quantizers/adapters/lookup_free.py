@@ -11,7 +11,10 @@ from speechbrain_acom.quantizers.adapters.signs import (
     SignQuantizer,
     sign_dimensions,
 )
-from speechbrain_acom.quantizers.settings import check_integer, check_weight
+from speechbrain_acom.quantizers.settings import (
+    check_num_codebooks,
+    check_weight,
+)
 
 
 class AdaptedLFQ(SignQuantizer):
@@ -34,7 +37,7 @@ class AdaptedLFQ(SignQuantizer):
     channels : int
         Size of the last axis of the features.
     num_codebooks : int
-        K.
+        K, from 1 to 65536.
     codebook_size : int
         V, a power of two from 2 to 65536, at most 2**channels.
     entropy_weight : float
@@ -72,7 +75,7 @@ class AdaptedLFQ(SignQuantizer):
         commitment_weight: float = 0.25,
         quantizer_dropout: float = 0.0,
     ) -> None:
-        check_integer("num_codebooks", num_codebooks, 1)
+        check_num_codebooks(num_codebooks)
         dimension = sign_dimensions(codebook_size, channels)
         check_weight("entropy_weight", entropy_weight)
         check_weight("diversity_weight", diversity_weight)

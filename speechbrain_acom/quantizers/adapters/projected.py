@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from speechbrain_acom.precision import precise_linear
-from speechbrain_acom.processes import copy_from_first_process
+from speechbrain_acom.processes import copy_module_from_first_process
 from speechbrain_acom.quantizers.adapters.base import (
     AdaptedQuantizer,
     LearntFrames,
@@ -170,8 +170,7 @@ class ProjectedQuantizer(AdaptedQuantizer):
         _set_linear(
             self.output_projection, *least_squares(self._values(codes), frames)
         )
-        for state in self.state_dict().values():
-            copy_from_first_process(state)
+        copy_module_from_first_process(self)
 
     def _codes(self, values: Tensor, num_codebooks: int) -> Tensor:
         """Codes, (frame, num_codebooks), of values (frame, D)."""

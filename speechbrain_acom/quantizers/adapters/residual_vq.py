@@ -23,6 +23,7 @@ from speechbrain_acom.quantizers.settings import (
     LARGEST_CODEBOOK,
     check_choice,
     check_integer,
+    check_num_codebooks,
     check_share,
     check_weight,
 )
@@ -47,7 +48,7 @@ class AdaptedResidualVQ(ProjectedQuantizer):
     channels : int
         Size of the last axis of the features.
     num_codebooks : int
-        K.
+        K, from 1 to 65536.
     codebook_size : int
         V, from 1 to 65536.
     codebook_dim : int
@@ -104,7 +105,7 @@ class AdaptedResidualVQ(ProjectedQuantizer):
         dead_count: float = 0.0,
         kmeans_iterations: int = 20,
     ) -> None:
-        check_integer("num_codebooks", num_codebooks, 1)
+        check_num_codebooks(num_codebooks)
         check_integer("codebook_size", codebook_size, 1, LARGEST_CODEBOOK)
         check_integer("codebook_dim", codebook_dim, 1, channels)
         check_choice("codebook_update", codebook_update, UPDATES)

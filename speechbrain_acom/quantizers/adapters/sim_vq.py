@@ -19,6 +19,7 @@ from speechbrain_acom.quantizers.settings import (
     LARGEST_CODEBOOK,
     check_choice,
     check_integer,
+    check_num_codebooks,
     check_weight,
 )
 
@@ -42,7 +43,7 @@ class AdaptedSimVQ(ProjectedQuantizer):
     channels : int
         Size of the last axis of the features.
     num_codebooks : int
-        K.
+        K, from 1 to 65536.
     codebook_size : int
         V, from 1 to 65536.
     codebook_dim : int
@@ -84,7 +85,7 @@ class AdaptedSimVQ(ProjectedQuantizer):
         quantizer_dropout: float = 0.0,
         kmeans_iterations: int = 20,
     ) -> None:
-        check_integer("num_codebooks", num_codebooks, 1)
+        check_num_codebooks(num_codebooks)
         check_integer("codebook_size", codebook_size, 1, LARGEST_CODEBOOK)
         check_integer("codebook_dim", codebook_dim, 1, channels)
         check_choice("gradient", gradient, GRADIENTS)
