@@ -5,10 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo lobes test lint unit results clean
+.PHONY: help install demo lobes rate_training test lint unit results clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 install: $(INSTALLED)  ## make a virtual environment and install the package
 
@@ -24,6 +24,16 @@ demo: install  ## train, quantize, code and decode on a machine-made corpus
 lobes: install  ## train every quantizer on every task (hours); REAL=folder adds real data
 	$(BIN)/python -m speechbrain_acom.studies.lobes --data made --data_folder demo
 	$(if $(REAL),$(BIN)/python -m speechbrain_acom.studies.lobes --data real --data_folder $(REAL))
+
+RATE := hparams/studies/rate_training.yaml
+RATE_STUDY := --settings $(RATE) --folder studies/rate_training --results results/rate_training.json
+
+rate_training: install  ## train for few bits (hours) on the recordings in REAL=folder
+	@test -n "$(REAL)" || { echo "REAL: found nothing, expected the folder of the recordings: make rate_training REAL=folder" >&2; exit 2; }
+	$(BIN)/python -m speechbrain_acom.studies.lobes $(RATE_STUDY) --data digits --data_folder $(REAL)
+	$(BIN)/python -m speechbrain_acom.studies.lobes $(RATE_STUDY) --data librispeech_mini --data_folder $(REAL)
+	$(BIN)/python -m speechbrain_acom.studies.lobes $(RATE_STUDY) --data urbansound8k --data_folder $(REAL)
+	$(BIN)/python -m speechbrain_acom.studies.paired results/rate_training.json --folder studies/rate_training --reference rvq
 
 test: lint unit  ## set up from nothing, then lint, doctests and all tests
 

@@ -208,16 +208,13 @@ def concealed_answer(
     ConfigurationError
         As for :meth:`Concealment.features`, or if only the device half is
         loaded.
+    BitstreamError
+        If the cloud half cannot be run on so many frames.
     """
-    if interface.loaded_half == "device":
-        raise ConfigurationError(
-            "half", interface.loaded_half, "cloud or both for this call"
-        )
     values = concealment.features(
         interface.bottleneck,
         codes.to(interface.device),
         lost.to(interface.device),
         num_frames,
     )
-    lengths = torch.ones(1, device=interface.device)
-    return interface.answer(interface.mods.split.cloud(values, lengths))
+    return interface.answer(interface.cloud_output(values))

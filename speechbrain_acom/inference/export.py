@@ -150,7 +150,7 @@ def hash_model(split: Split, prior: Prior) -> bytes:
     Arguments
     ---------
     split : Split
-        The trained split; every weight counts.
+        The trained split; every weight that is exported counts.
     prior : Prior
         The prior; all of it counts.
 
@@ -160,7 +160,9 @@ def hash_model(split: Split, prior: Prior) -> bytes:
         The first two bytes of a SHA-256.
     """
     digest = hashlib.sha256(prior_digest(prior))
-    for name, value in sorted(split.state_dict().items()):
+    # What serves in training only is in no half.
+    weights = split.half_state_dict("device") | split.half_state_dict("cloud")
+    for name, value in sorted(weights.items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.digest()[:2]

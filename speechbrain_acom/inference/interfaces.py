@@ -366,7 +366,30 @@ class AcomInterface(Pretrained):
             )
         self._check_codebooks(read.num_codebooks)
         codes = torch.from_numpy(read.codes).to(self.device).unsqueeze(0)
-        values = self.bottleneck.decode(codes, read.num_frames)
+        return self.cloud_output(self.bottleneck.decode(codes, read.num_frames))
+
+    @torch.no_grad()
+    def cloud_output(self, values: Tensor) -> Tensor:
+        """Run the cloud half on decoded features.
+
+        Arguments
+        ---------
+        values : Tensor
+            What stands for the features at the cut, shape (1, frame, channel).
+
+        Returns
+        -------
+        Tensor
+            As :meth:`decode_output`.
+
+        Raises
+        ------
+        BitstreamError
+            If it cannot be run on so many frames.
+        ConfigurationError
+            If only the device half is loaded.
+        """
+        self._need("cloud")
         lengths = torch.ones(1, device=self.device)
         try:
             return self.mods.split.cloud(values, lengths)
@@ -374,7 +397,7 @@ class AcomInterface(Pretrained):
         except RuntimeError as error:
             reason = str(error).split("\n")[0]
             raise BitstreamError(
-                f"message of {read.num_frames} frames: the cloud half fails "
+                f"message of {values.shape[1]} frames: the cloud half fails "
                 f"on it ({reason}), expected one that an encoder wrote"
             ) from error
 

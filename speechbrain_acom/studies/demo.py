@@ -8,7 +8,6 @@ another process answer. It runs the recipes as a user would.
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from speechbrain_acom.corpora import make_sound_corpus, make_speech_corpus
 from speechbrain_acom.errors import AcomError, DataError
 from speechbrain_acom.studies.picture import draw
 from speechbrain_acom.studies.results import Row, read_rows, write_results
+from speechbrain_acom.studies.runs import run_recipe
 from speechbrain_acom.studies.tables import markdown_table
 
 CTC = "LibriSpeech/ASR/CTC"
@@ -101,7 +101,7 @@ MODELS = (
 
 @dataclass(frozen=True)
 class Demo:
-    """Where the demonstration reads and writes, and what it is given.
+    """Where the demonstration reads and writes.
 
     Arguments
     ---------
@@ -129,7 +129,9 @@ class Demo:
         """
         return (self.folder / name).resolve()
 
-    def train(self, model: Model, hparams: str, name: str, *more: str) -> Row:
+    def train(
+        self, model: Model, hparams: str, name: str, **more: object
+    ) -> Row:
         """Run a recipe as a user would.
 
         Arguments
@@ -140,8 +142,8 @@ class Demo:
             Its YAML file, without the suffix.
         name : str
             Name of the training.
-        *more : str
-            Further ``--key=value``.
+        **more
+            Further keys and values.
 
         Returns
         -------
@@ -153,24 +155,19 @@ class Demo:
         DataError
             If the recipe fails.
         """
-        output = self.output(name)
         recipe = self.recipes / model.recipe
-        command = [
-            sys.executable,
-            "train.py",
-            f"hparams/{hparams}.yaml",
-            f"--data_folder={(self.folder / model.corpus).resolve()}",
-            f"--output_folder={output}",
-            f"--seed={SEED}",
-            *more,
-        ]
-        done = subprocess.run(command, cwd=recipe)
-        if done.returncode != 0:
-            raise DataError(
-                f"{recipe}/train.py: found exit status {done.returncode}, "
-                "expected 0: its error stands above"
-            )
-        return read_rows(output / "results.json")[0]
+        results = run_recipe(
+            recipe,
+            recipe / "hparams" / f"{hparams}.yaml",
+            self.output(name),
+            {
+                "data_folder": (self.folder / model.corpus).resolve(),
+                "seed": SEED,
+                **more,
+            },
+            logged=False,
+        )
+        return read_rows(results)[0]
 
     def run(self, model: Model) -> list[Row]:
         """Train a model, quantize it with and without tuning, test both.
@@ -192,12 +189,12 @@ class Demo:
         """
         name = model.hparams
         continuous = self.train(model, name, name)
-        start = f"--pretrained_path={self.output(name) / 'export'}"
+        start = {"pretrained_path": self.output(name) / "export"}
         name = f"{name}_rvq"
         untuned = self.train(
-            model, name, f"{name}_untuned", start, "--number_of_epochs=0"
+            model, name, f"{name}_untuned", **start, number_of_epochs=0
         )
-        tuned = self.train(model, name, name, start)
+        tuned = self.train(model, name, name, **start)
         return [
             _row(model, "none", continuous, untuned),
             _row(model, "task + quantizer losses", continuous, tuned),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.dataio import ReadableBatch, manifest_dataset
+from speechbrain_acom.features import features_of
 from speechbrain_acom.hparams import load_hparams
 from speechbrain_acom.lengths import frame_counts
 from speechbrain_acom.quantizers import Bypass
@@ -66,7 +67,7 @@ class TrainedRun:
         size = min(hparams["batch_size"], len(dataset))
         batch = ReadableBatch([dataset[number] for number in range(size)])
         signals, lengths = batch.sig
-        features = hparams["compute_features"](signals)
+        features = features_of(hparams["compute_features"], signals, lengths)
         seconds = float(lengths.sum()) * signals.shape[1] / rate
         return cls(
             hparams["split"],
@@ -104,7 +105,7 @@ def step_time_ratio(run: TrainedRun, repetitions: int = REPETITIONS) -> float:
     """Time of a training step over that of the continuous model.
 
     A step is forward and backward through the whole split, the quantizer's
-    losses and its teacher included where it has one. The continuous model has
+    losses, its rate and its teacher included where it has them. The continuous model has
     the same layers with a :class:`Bypass` in the cut and no merging. Both
     take turns on the same batch, so that what else runs on the machine slows
     both; the ratio is that of the medians.
@@ -158,6 +159,8 @@ def _step_seconds(
     result = split(features, lengths, target)
     # Any loss of the output will do: the time is that of the layers.
     loss = result.output.float().square().mean() + result.bottleneck.loss
+    if result.bottleneck.rate is not None:
+        loss = loss + result.bottleneck.rate
     loss.backward()
     return _now(features.device) - start
 

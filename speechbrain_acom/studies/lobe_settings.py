@@ -38,6 +38,8 @@ class LobeTask:
         What it replaces in the continuous model's only.
     coded_keys : Keys
         What it replaces in the quantized model's only.
+    lobes : Sequence[str] | None
+        Those that are run on it. None: all.
     """
 
     name: str
@@ -49,6 +51,7 @@ class LobeTask:
     keys: Keys = field(default_factory=dict)
     continuous_keys: Keys = field(default_factory=dict)
     coded_keys: Keys = field(default_factory=dict)
+    lobes: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class LobeSettings:
 
     Arguments
     ---------
+    command : str
+        What a user types to run it.
     seed : int
         Of every training.
     tasks : Mapping[str, LobeTask]
@@ -66,6 +71,7 @@ class LobeSettings:
         lobe's name.
     """
 
+    command: str
     seed: int
     tasks: Mapping[str, LobeTask]
     lobes: Mapping[str, Keys]
@@ -105,9 +111,11 @@ def read_lobe_settings(path: str | Path, data: str) -> LobeSettings:
         raise ConfigurationError(
             str(path), str(error), "the keys that its comments name"
         ) from None
-    return LobeSettings(
-        _part(tree, "seed", path), built, _part(tree, "lobes", path)
-    )
+    lobes = _part(tree, "lobes", path)
+    for task in built.values():
+        chosen(lobes, task.lobes, f"{path}: lobes of {task.name}")
+    command, seed = (_part(tree, key, path) for key in ("command", "seed"))
+    return LobeSettings(command, seed, built, lobes)
 
 
 def _part(tree: Mapping, key: str, path: str | Path) -> Any:

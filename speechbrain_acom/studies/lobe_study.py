@@ -142,16 +142,26 @@ class LobeStudy:
             self._place(task, name),
         )
         before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        keys = {**keys, "seed": self.settings.seed}
         write_variant(path, recipe / "hparams" / f"{hparams}.yaml", keys)
-        if path.read_text(encoding="utf-8") != before:
-            # Checkpoints of other settings are not to be resumed.
+        other = path.read_text(encoding="utf-8") != before
+        if other or self._older(output, self._place(task, "continuous")):
+            # Checkpoints of other settings are not to be resumed, nor those of
+            # another start.
             shutil.rmtree(output, ignore_errors=True)
         results = output / "results.json"
         if results.is_file():
             return results
         overrides["data_folder"] = (self.data_folder / task.corpus).resolve()
-        overrides["seed"] = self.settings.seed
         return run_recipe(recipe, path, output, overrides)
+
+    @staticmethod
+    def _older(output: Path, start: Path) -> bool:
+        """Whether a run began before what it starts from was there."""
+        begun, made = output / "hyperparams.yaml", start / "results.json"
+        if output == start or not (begun.is_file() and made.is_file()):
+            return False
+        return begun.stat().st_mtime < made.stat().st_mtime
 
     def _place(self, task: LobeTask, name: str) -> Path:
         """Absolute, since recipes run in their own folders."""

@@ -36,11 +36,14 @@ class LobeTable:
     ---------
     path : Path
         The file; the rows that are in it are kept.
+    command : str
+        What makes it.
     seed : int
         Of every training.
     """
 
     path: Path
+    command: str
     seed: int
 
     def __post_init__(self) -> None:
@@ -65,7 +68,7 @@ class LobeTable:
         self.rows = [*kept[:place], *news, *kept[place:]]
         recordings = dict.fromkeys(str(row["recordings"]) for row in self.rows)
         data = "; ".join(recordings)
-        write_results(self.path, self.rows, data, self.seed, "make lobes")
+        write_results(self.path, self.rows, data, self.seed, self.command)
 
 
 def _identity(row: Row) -> tuple:
@@ -125,17 +128,23 @@ def _run(options: argparse.Namespace) -> list[str]:
     lobes = chosen(settings.lobes, options.lobes, "--lobes")
     for task in tasks.values():
         _check_recipe(options.recipes / task.recipe)
-    table = LobeTable(options.results, settings.seed)
+    table = LobeTable(options.results, settings.command, settings.seed)
+    asked = {
+        name: [
+            lobe for lobe in lobes if task.lobes is None or lobe in task.lobes
+        ]
+        for name, task in tasks.items()
+    }
     wanted = {
         name: [
             lobe
-            for lobe in lobes
+            for lobe in its
             if options.again or not table.has(options.data, name, lobe)
         ]
-        for name in tasks
+        for name, its in asked.items()
     }
     total = sum(map(len, wanted.values()))
-    finished = len(tasks) * len(lobes) - total
+    finished = sum(map(len, asked.values())) - total
     print(f"{options.data}: {total} to run, {finished} finished before")
     study = LobeStudy(
         options.data,

@@ -18,7 +18,7 @@ from speechbrain.utils.metric_stats import ErrorRateStats
 
 from speechbrain_acom.errors import AcomError, DataError
 from speechbrain_acom.metrics.bootstrap import ratio_interval
-from speechbrain_acom.studies.results import Row, read_rows
+from speechbrain_acom.studies.results import Row, read_rows, rewrite_rows
 
 # Clips that are cut from one recording are no independent evidence.
 GROUP = "fs_id"
@@ -35,9 +35,9 @@ class AnsweredSet:
     groups : list[str]
         What must be drawn together.
     errors : np.ndarray
-        Wrong words, or 1 for a wrong label, shape (utterance,).
+        Wrong words or characters, or 1 for a wrong label, shape (utterance,).
     units : np.ndarray
-        Words, or 1, shape (utterance,).
+        Words or characters, or 1, shape (utterance,).
     message_bytes : np.ndarray
         Sizes of the messages, shape (utterance,).
     """
@@ -49,7 +49,12 @@ class AnsweredSet:
     message_bytes: np.ndarray
 
     @classmethod
-    def read(cls, coded: str | Path, manifests: str | Path) -> "AnsweredSet":
+    def read(
+        cls,
+        coded: str | Path,
+        manifests: str | Path,
+        characters: bool = False,
+    ) -> "AnsweredSet":
         """Read what a coded test left.
 
         Arguments
@@ -58,6 +63,8 @@ class AnsweredSet:
             Its folder, which holds ``answers.json`` and ``messages``.
         manifests : str | Path
             Folder of the run's manifests, one of which is the test set's.
+        characters : bool
+            Count characters of transcripts instead of words.
 
         Returns
         -------
@@ -87,7 +94,7 @@ class AnsweredSet:
         }
         names = sorted(messages)
         rows = _manifest_rows(Path(manifests), names)
-        counted = [_errors(row, answers[row["ID"]]) for row in rows]
+        counted = [_errors(row, answers[row["ID"]], characters) for row in rows]
         return cls(
             names,
             [row.get(GROUP, row["ID"]) for row in rows],
@@ -110,8 +117,8 @@ def compared(run: AnsweredSet, reference: AnsweredSet) -> Row:
     Returns
     -------
     Row
-        Bytes over those of the reference, and points of word or label errors
-        more than it has, each with the ends of a 95 % interval.
+        Bytes over those of the reference, and points of errors more than it
+        has, each with the ends of a 95 % interval.
 
     Raises
     ------
@@ -152,30 +159,35 @@ def _manifest_rows(folder: Path, names: Sequence[str]) -> list[dict]:
     )
 
 
-def _errors(row: dict, answer: str) -> tuple[int, int]:
+def _errors(row: dict, answer: str, characters: bool) -> tuple[int, int]:
     """Wrong units of an answer, and how many there were to get right."""
     if "wrd" not in row:
         return int(answer != row["class_name"]), 1
-    stats = ErrorRateStats()
+    stats = ErrorRateStats(split_tokens=characters)
     stats.append(["0"], [answer.split()], [row["wrd"].split()])
     [score] = stats.scores
     return score["num_edits"], score["num_ref_tokens"]
 
 
-def _place(study: Path, row: Row, rows: Sequence[Row]) -> tuple[Path, Path]:
+def _place(study: Path, row: Row) -> tuple[Path, Path]:
     """Folders of a row's coded test and of its run's manifests."""
-    same = ("data", "task", "lobe")
-    of_run = [
+    run = study.joinpath(*(str(row[key]) for key in ("data", "task", "lobe")))
+    test = str(row["test_set"])
+    first = run / "coded" / f"{test}_first_{row['num_codebooks']}"
+    coded = first if first.is_dir() else run / "coded" / test
+    return coded, run / "save"
+
+
+def _reference(rows: Sequence[Row], row: Row, name: str) -> Row | None:
+    """The row of the same test set to compare a row with, of all codebooks."""
+    same = ("data", "task", "test_set")
+    found = [
         other
         for other in rows
-        if all(other.get(key) == row.get(key) for key in same)
+        if other["lobe"] == name
+        and all(other.get(key) == row.get(key) for key in same)
     ]
-    total = max(int(other["num_codebooks"]) for other in of_run)
-    test = str(row["test_set"])
-    if row["num_codebooks"] != total:
-        test = f"{test}_first_{row['num_codebooks']}"
-    run = study.joinpath(*(str(row[key]) for key in same))
-    return run / "coded" / test, run / "save"
+    return max(found, key=lambda one: int(one["num_codebooks"]), default=None)
 
 
 def compare_rows(path: Path, study: Path, reference: str) -> int:
@@ -193,7 +205,8 @@ def compare_rows(path: Path, study: Path, reference: str) -> int:
     Returns
     -------
     int
-        How many rows have them now.
+        How many rows have new ones. Rows that have some, and whose run is no
+        longer there, keep theirs.
 
     Raises
     ------
@@ -205,31 +218,23 @@ def compare_rows(path: Path, study: Path, reference: str) -> int:
     for row in rows:
         if row.get("message_bps") is None:
             continue
-        [base] = [
-            other
-            for other in rows
-            if other["lobe"] == reference
-            and (other["data"], other["task"]) == (row["data"], row["task"])
-        ] or [None]
+        here = _place(study, row)
+        if "bytes_ratio" in row and not here[0].is_dir():
+            continue  # compared before, where its run was
+        base = _reference(rows, row, reference)
         if base is None:
             raise DataError(
                 f"{path}: found no row {reference} of {row['data']}, "
                 f"{row['task']}, expected one to compare with"
             )
+        characters = row.get("metric") == "cer_percent"
         run, other = (
-            AnsweredSet.read(*_place(study, one, rows)) for one in (row, base)
+            AnsweredSet.read(*place, characters)
+            for place in (here, _place(study, base))
         )
         row.update(compared(run, other))
         count += 1
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content["rows"] = [
-        {
-            key: float(f"{value:.5g}") if isinstance(value, float) else value
-            for key, value in row.items()
-        }
-        for row in rows
-    ]
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    rewrite_rows(path, rows)
     return count
 
 
@@ -253,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         count = compare_rows(options.results, options.folder, options.reference)
-    except AcomError as error:
+    except (AcomError, OSError) as error:
         print(f"paired: {error}", file=sys.stderr)
         return 1
     print(f"{options.results}: {count} rows compared with {options.reference}")

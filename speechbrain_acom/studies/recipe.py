@@ -103,7 +103,7 @@ def finish(
             test_loader_kwargs=dict(hparams["test_loader_kwargs"]),
         )
         row = {"hparams": Path(hparams_file).stem, "test_set": name}
-        row |= _model_columns(brain, hparams)
+        row |= _model_columns(brain, hparams) | _chosen_columns(brain)
         left_out = dataset.data.keys() & brain.skipped.reasons.keys()
         rows.append({**row, "skipped_files": len(left_out), **brain.scores()})
     if not _alone():
@@ -149,10 +149,7 @@ def _export(
     codes = brain.training_codes(
         train_data, dict(hparams["valid_loader_kwargs"])
     )
-    prior = hparams["prior"](
-        (utterance.numpy() for utterance in codes),
-        brain.bottleneck.cardinalities,
-    )
+    prior = hparams["prior"](codes, brain.bottleneck.cardinalities)
     export_coded(
         folder / "export",
         folder / "hyperparams.yaml",
@@ -254,6 +251,18 @@ def _model_columns(brain: AcomBrain, hparams: dict) -> Row:
         **_rate_columns(brain, hparams),
         **asdict(counted),
     }
+
+
+def _chosen_columns(brain: AcomBrain) -> Row:
+    """The validation's metric of the best checkpoint, if there is one.
+
+    Settings are compared by it, not by the test's.
+    """
+    best = brain.checkpointer.find_checkpoint(min_key=brain.choice_key())
+    name = brain.metric_name()
+    if best is None or name not in best.meta:
+        return {}  # nothing was trained, or nothing that was trained is left
+    return {f"valid_{name}": best.meta[name]}
 
 
 def _rate_columns(brain: AcomBrain, hparams: dict) -> Row:

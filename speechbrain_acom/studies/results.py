@@ -17,6 +17,10 @@ from speechbrain_acom.errors import DataError
 
 Row = dict[str, str | int | float | None]
 
+PACKAGE = Path(__file__).parents[1]
+# Where Linux describes its processors.
+CPU_INFO = Path("/proc/cpuinfo")
+
 
 def write_results(
     path: str | Path,
@@ -63,7 +67,39 @@ def write_results(
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Whole at every moment: rows of hours may stand in it.
+    return _write(path, content)
+
+
+def rewrite_rows(path: str | Path, rows: Sequence[Row]) -> Path:
+    """Replace the rows of a results file and nothing else.
+
+    Arguments
+    ---------
+    path : str | Path
+        The JSON file.
+    rows : Sequence[Row]
+        What stands there from now on.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "results.json"
+    >>> _ = write_results(path, [{"wer_percent": 5.0}], "a set", 0, "make it")
+    >>> path = rewrite_rows(path, [{"wer_percent": 5.0, "bytes_ratio": 0.5}])
+    >>> read_rows(path), json.loads(path.read_text())["command"]
+    ([{'wer_percent': 5.0, 'bytes_ratio': 0.5}], 'make it')
+    """
+    path = Path(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return _write(path, {**content, "rows": [_rounded(row) for row in rows]})
+
+
+def _write(path: Path, content: dict) -> Path:
+    """Whole at every moment: rows of hours may stand in it."""
     unfinished = path.with_suffix(".unfinished")
     text = json.dumps(content, indent=1) + "\n"
     unfinished.write_text(text, encoding="utf-8")
@@ -145,15 +181,24 @@ def _rounded_value(value: object) -> object:
 
 
 def _commit() -> str:
-    """Of this package, whatever repository the command runs in."""
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    package = Path(__file__).parent
+    """Of this package, and whether its sources have changed since."""
     try:
-        done = subprocess.run(
-            git, cwd=package, capture_output=True, text=True, check=True
-        )
+        commit = _git("rev-parse", "--short", "HEAD")
+        changed = _git("status", "--porcelain", "--", PACKAGE)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str | Path) -> str:
+    """What git says in the repository of this package."""
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=PACKAGE,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout.strip()
 
 
@@ -161,6 +206,17 @@ def _hardware() -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     cores = len(os.sched_getaffinity(0))
-    return (
-        f"{cores} CPU cores ({platform.machine()}), torch {torch.__version__}"
-    )
+    return f"{cores} CPU cores ({_processor()}), torch {torch.__version__}"
+
+
+def _processor() -> str:
+    """Name of the processor, where the system tells it; else of its kind."""
+    try:
+        lines = CPU_INFO.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return f"{value.strip()}, {platform.machine()}"
+    return platform.machine()

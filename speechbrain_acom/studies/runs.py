@@ -1,4 +1,4 @@
-"""Running a recipe as a user would, its output in a log."""
+"""Running a recipe as a user would."""
 
 import subprocess
 import sys
@@ -13,6 +13,7 @@ def run_recipe(
     hparams: str | Path,
     output: str | Path,
     overrides: Mapping[str, object],
+    logged: bool = True,
 ) -> Path:
     """Run ``train.py`` of a recipe and wait for its results.
 
@@ -25,10 +26,12 @@ def run_recipe(
     hparams : str | Path
         The YAML file, anywhere.
     output : str | Path
-        The run's output folder. What the recipe prints is added to a file of
-        that name with the suffix ``.log`` beside it.
+        The run's output folder.
     overrides : Mapping[str, object]
         Further ``--key=value``; paths have to be absolute.
+    logged : bool
+        What the recipe prints is added to a file beside the folder, of its
+        name with the suffix ``.log``. False: it is shown.
 
     Returns
     -------
@@ -38,7 +41,7 @@ def run_recipe(
     Raises
     ------
     DataError
-        If the recipe fails; the message has the last line that it printed.
+        If the recipe fails; with a log the message has the last line of it.
     """
     output = Path(output).resolve()
     log = Path(f"{output}.log")
@@ -46,12 +49,18 @@ def run_recipe(
     command = [sys.executable, "train.py", str(Path(hparams).resolve())]
     for key, value in {"output_folder": output, **overrides}.items():
         command.append(f"--{key}={value}")
-    with log.open("a", encoding="utf-8") as file:
-        done = subprocess.run(command, cwd=recipe, stdout=file, stderr=file)
+    if logged:
+        with log.open("a", encoding="utf-8") as file:
+            done = subprocess.run(command, cwd=recipe, stdout=file, stderr=file)
+    else:
+        done = subprocess.run(command, cwd=recipe)
     if done.returncode != 0:
-        printed = log.read_text(encoding="utf-8", errors="replace").strip()
+        where, why = Path(recipe, "train.py"), "its error stands above"
+        if logged:
+            printed = log.read_text(encoding="utf-8", errors="replace").strip()
+            where = log
+            why = (printed.splitlines() or ["nothing was printed"])[-1]
         raise DataError(
-            f"{log}: found exit status {done.returncode}, expected 0: "
-            f"{(printed.splitlines() or ['nothing was printed'])[-1]}"
+            f"{where}: found exit status {done.returncode}, expected 0: {why}"
         )
     return output / "results.json"

@@ -102,6 +102,16 @@ def test_one_other_weight_gives_another_hash(recogniser, part):
     )
 
 
+def test_weights_that_serve_in_training_only_do_not_count(recogniser):
+    split = copy.deepcopy(recogniser.split)
+    before = hash_model(split, recogniser.prior)
+    quantizer = split.bottleneck.quantizer
+    quantizer.teacher_head = torch.nn.Linear(2, 3)
+    assert hash_model(split, recogniser.prior) != before
+    quantizer.training_only = ("teacher_head",)
+    assert hash_model(split, recogniser.prior) == before
+
+
 def test_another_prior_gives_another_hash(recogniser):
     other = exported_models.random_prior(seed=1)
     assert hash_model(recogniser.split, other) != hash_model(

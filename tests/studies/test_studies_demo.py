@@ -59,7 +59,7 @@ def pretended(monkeypatch, recipes):
     """The demonstration with corpora and trainings taken out."""
     calls = []
 
-    def train(self, model, hparams, name, *more):
+    def train(self, model, hparams, name, **more):
         calls.append((hparams, name, more))
         value = 5.0 if "untuned" in name else 10.0 if "rvq" in name else 8.0
         return trained_row(model.metric, value)
@@ -114,22 +114,21 @@ def test_quantized_models_start_from_the_continuous_one(pretended):
     for number, model in enumerate(MODELS):
         continuous, untuned, tuned = pretended[3 * number : 3 * number + 3]
         name = model.hparams
-        export = Path("demo", name, "export").resolve()
-        start = f"--pretrained_path={export}"
-        assert continuous == (name, name, ())
+        start = {"pretrained_path": Path("demo", name, "export").resolve()}
+        assert continuous == (name, name, {})
         assert untuned[:2] == (f"{name}_rvq", f"{name}_rvq_untuned")
-        assert untuned[2] == (start, "--number_of_epochs=0")
-        assert tuned == (f"{name}_rvq", f"{name}_rvq", (start,))
+        assert untuned[2] == {**start, "number_of_epochs": 0}
+        assert tuned == (f"{name}_rvq", f"{name}_rvq", start)
 
 
 def test_recipe_runs_in_its_folder_with_absolute_paths(recipes, monkeypatch):
     monkeypatch.chdir(recipes.parent)
     row = Demo(Path("out"), Path("recipes")).train(
-        MODELS[0], "mini", "first", "--lr=3"
+        MODELS[0], "mini", "first", lr=3
     )
     here = Path.cwd()
     assert row == {
-        "hparams": "hparams/mini.yaml",
+        "hparams": str(here / "recipes" / CTC / "hparams" / "mini.yaml"),
         "folder": str(here / "recipes" / CTC),
         "data_folder": str(here / "out" / "speech"),
         "output_folder": str(here / "out" / "first"),

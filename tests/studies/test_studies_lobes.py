@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from functools import partial
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def test_every_lobe_and_fragment_stands_in_the_documentation():
 
 
 SETTINGS = """\
+command: make it
 seed: 5
 tasks:
     first: {recipe: A/B, continuous: mini, coded: mini_q, metrics: [wer_percent]}
@@ -247,7 +249,7 @@ def test_rows_have_what_the_table_shows(study):
     assert lossless["codebook_perplexity"] is None
     assert lossless["nominal_bps"] == 3000.0
     content = json.loads(Path("results/lobes.json").read_text())
-    assert (content["command"], content["seed"]) == ("make lobes", 5)
+    assert (content["command"], content["seed"]) == ("make it", 5)
     assert content["data"] == "the set"
 
 
@@ -257,7 +259,7 @@ def test_only_the_lobes_keys_differ_from_the_recipe(study):
     recipe = "../../../../recipes/A/B/hparams"
     quantizer = "quantizer: !include:../../../../pieces/rvq.yaml\n  size: 8\n"
     texts = {
-        "first/continuous": f"!include:{recipe}/mini.yaml {{}}\n",
+        "first/continuous": f"!include:{recipe}/mini.yaml\n",
         "first/rvq": f"!include:{recipe}/mini_q.yaml\n{quantizer}",
         "second/continuous": (
             f"!include:{recipe}/mini.yaml\nsplits: [a]\nepochs: 9\n"
@@ -272,7 +274,8 @@ def test_only_the_lobes_keys_differ_from_the_recipe(study):
         ),
     }
     for name, text in texts.items():
-        assert (place / f"{name}.yaml").read_text() == text
+        written = (place / f"{name}.yaml").read_text()
+        assert written == f"{text}seed: 5\n"
 
 
 def test_all_runs_have_one_seed_and_one_start(study):
@@ -280,7 +283,7 @@ def test_all_runs_have_one_seed_and_one_start(study):
     here = Path.cwd()
     output = here / "studies" / "lobes" / "tiny" / "second"
     for row in rows():
-        assert row["seed"] == "5"
+        assert "seed: 5\n" in row["yaml"]
         assert row["folder"] == str(here / "recipes" / "A" / "B")
         assert row["data_folder"] == str(here / "corpora" / "two")
         assert row["pretrained_path"] == str(output / "continuous" / "export")
@@ -302,6 +305,24 @@ def test_what_is_finished_is_not_run_again(study, capsys):
     assert names() == order
 
 
+def test_task_may_have_lobes_of_its_own(study, capsys):
+    settings = Path("settings/lobes.yaml")
+    own = "corpus: two\n            lobes: [rvq]"
+    settings.write_text(SETTINGS.replace("corpus: two", own))
+    assert study() == 0
+    assert set(names()) == {
+        ("first", "rvq"),
+        ("first", "fsq"),
+        ("second", "rvq"),
+    }
+    assert "tiny: 3 to run, 0 finished before" in capsys.readouterr().out
+    settings.write_text(SETTINGS.replace("corpus: two", own[:-1] + "x]"))
+    assert study() == 1
+    assert "lobes of second: found 'rvqx', expected one of rvq, fsq" in (
+        capsys.readouterr().err
+    )
+
+
 def test_row_is_made_of_a_run_that_had_ended(study):
     study()
     Path("results/lobes.json").unlink()
@@ -321,6 +342,20 @@ def test_run_of_other_settings_is_not_resumed(study):
     assert not left.exists() and calls("second", "rvq") == 1
     assert calls("second", "continuous") == 1
     assert "epochs: 4" in rows()[0]["yaml"]
+
+
+def test_run_of_another_start_is_not_resumed(study):
+    study("--lobes", "rvq", "--tasks", "second")
+    Path("results/lobes.json").unlink()
+    run = Path("studies/lobes/tiny/second/rvq")
+    (run / "hyperparams.yaml").touch()
+    study("--lobes", "rvq", "--tasks", "second")
+    assert calls("second", "rvq") == 1
+    Path("results/lobes.json").unlink()
+    os.utime(run / "hyperparams.yaml", (0, 0))
+    study("--lobes", "rvq", "--tasks", "second")
+    assert not (run / "hyperparams.yaml").exists()
+    assert calls("second", "rvq") == calls("second", "continuous") == 1
 
 
 def test_lobe_that_fails_is_told_and_the_others_go_on(study, capsys):
@@ -457,6 +492,7 @@ def test_a_lobe_is_trained_measured_and_coded(tmp_path, monkeypatch):
     """All of it, on a corpus that is made in a second."""
     make_sound_corpus(tmp_path / "sounds", clips=60)
     settings = (
+        "command: make it\n"
         "seed: 1\n"
         "tasks:\n"
         "    cnn14:\n"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from speechbrain_acom.errors import DataError
+from speechbrain_acom.metrics.scores import word_errors
 from speechbrain_acom.studies.paired import (
     AnsweredSet,
     compare_rows,
@@ -53,6 +54,17 @@ def test_words_are_counted(tmp_path):
     assert found.units.tolist() == [2, 1]
     assert found.message_bytes.tolist() == [20, 9]
     assert found.groups == ["a", "b"]
+
+
+def test_characters_are_counted_as_the_recipes_do(tmp_path):
+    answers = {"a": "ONE TOO", "b": "SIXTY"}
+    run = coded_run(tmp_path, "x", WORDS, answers, {"a": 20, "b": 9})
+    found = AnsweredSet.read(run / "coded/test", run / "save", characters=True)
+    assert found.errors.tolist() == [1, 2]
+    right = ["ONE TWO", "SIX"]
+    expected = word_errors(right, list(answers.values()))["cer_percent"]
+    share = found.errors.sum() / found.units.sum()
+    assert 100 * share == pytest.approx(expected)
 
 
 def test_labels_are_counted_and_clips_of_a_recording_belong_together(tmp_path):
@@ -129,6 +141,22 @@ def test_rows_get_columns(tmp_path, capsys):
     assert [row.get("bytes_ratio") for row in rows] == [1.0, 1.5, 0.5, None]
     assert rows[2]["more_errors_points"] == pytest.approx(100 / 3, abs=0.01)
     assert json.loads(path.read_text())["command"] == "make"
+
+
+def test_reference_may_be_coded_with_fewer_codebooks_too(tmp_path):
+    path = study_of(tmp_path)
+    assert compare_rows(path, tmp_path, "two") == 3
+    ratios = [row.get("bytes_ratio") for row in read_rows(path)]
+    assert ratios == pytest.approx([2 / 3, 1.0, 1 / 3, None], abs=1e-4)
+
+
+def test_rows_of_runs_that_are_gone_keep_what_they_have(tmp_path):
+    path = study_of(tmp_path)
+    assert compare_rows(path, tmp_path, "rvq") == 3
+    before = read_rows(path)
+    (tmp_path / "d/t/two").rename(tmp_path / "gone")
+    assert compare_rows(path, tmp_path, "rvq") == 1
+    assert read_rows(path) == before
 
 
 def test_missing_things_are_named(tmp_path, capsys):

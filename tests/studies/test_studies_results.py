@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from speechbrain_acom.errors import DataError
+from speechbrain_acom.studies import results
 from speechbrain_acom.studies.results import (
     command_line,
     read_rows,
@@ -51,6 +52,24 @@ def test_file_says_how_to_make_it_again(tmp_path):
     assert content["data"] == "a set: 1 h" and content["seed"] == 7
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", content["date"])
     assert "torch" in content["hardware"]
+
+
+@pytest.mark.parametrize(
+    "told, name",
+    [
+        ("processor\t: 0\nmodel name\t: Model T: 5\n", "Model T: 5, ford"),
+        ("processor\t: 0\nmodel name\t:\n", "ford"),
+        (None, "ford"),
+    ],
+)
+def test_hardware_names_the_processor(tmp_path, monkeypatch, told, name):
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told)
+    monkeypatch.setattr(results, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(results.platform, "machine", lambda: "ford")
+    monkeypatch.setattr(results.torch.cuda, "is_available", lambda: False)
+    content = strict(write_results(tmp_path / "a.json", [ROW], "", 0))
+    assert f" CPU cores ({name}), torch " in content["hardware"]
 
 
 def test_figures_are_rounded_to_five_digits(tmp_path):
@@ -99,7 +118,7 @@ def test_commit_is_that_of_the_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     elsewhere = strict(write_results(tmp_path / "b.json", [], "", 0))["commit"]
     assert here == elsewhere
-    assert re.fullmatch(r"[0-9a-f]{7,40}|unknown", here)
+    assert re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?|unknown", here)
 
 
 def test_commit_is_unknown_without_git(tmp_path, monkeypatch):

@@ -1,0 +1,70 @@
+"""The study of training for few bits: its settings build what they say."""
+
+from pathlib import Path
+
+import pytest
+
+from speechbrain_acom.hparams import load_hparams, read_tree, write_variant
+from speechbrain_acom.studies.lobe_settings import read_lobe_settings
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "hparams" / "studies" / "rate_training.yaml"
+DATA = list(read_tree(SHIPPED)["data"])
+REFERENCE = "rvq"
+
+
+def variants(data, folder):
+    """Loaded hyperparameters of each point, by task and name."""
+    settings = read_lobe_settings(SHIPPED, data)
+    for task in settings.tasks.values():
+        hparams = ROOT / "recipes" / task.recipe / "hparams"
+        known = read_tree(hparams / f"{task.coded}.yaml")
+        for name in task.lobes or settings.lobes:
+            keys = {**task.keys, **task.coded_keys, **settings.lobes[name]}
+            # Another key than the recipe has would be ignored.
+            assert {*keys} <= {*known}
+            path = write_variant(
+                folder / task.name / f"{name}.yaml",
+                hparams / f"{task.coded}.yaml",
+                keys,
+            )
+            given = {"data_folder": "x", "pretrained_path": "y"}
+            given["output_folder"] = str(folder / "run")
+            yield task.name, name, load_hparams(path, given)
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_every_point_differs_in_what_the_study_asks(data, tmp_path):
+    epochs, sizes = set(), set()
+    weights = {}
+    for task, name, hparams in variants(data, tmp_path):
+        quantizer = hparams["split"].bottleneck.quantizer
+        epochs.add((task, hparams["number_of_epochs"]))
+        assert quantizer.rated == (not name.startswith(REFERENCE))
+        if not name.startswith(f"{REFERENCE}_"):
+            sizes.add(quantizer.cardinalities)
+        if quantizer.rated:
+            weights.setdefault(task, []).append(hparams["rate_weight"])
+            assert (
+                0
+                < hparams["rate_ramp_epochs"]
+                <= (hparams["number_of_epochs"] / 4)
+            )
+    assert sizes == {(256,)}
+    assert len(epochs) == len(weights)
+    for one in weights.values():
+        assert one[0] == 0 and len(one) > 2
+
+
+def test_names_of_points_tell_their_weight():
+    for name, keys in read_tree(SHIPPED)["lobes"].items():
+        if name.startswith("rate_"):
+            number = name.removeprefix("rate_").replace("_", ".")
+            assert float(keys.get("rate_weight", 0)) == float(number)
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_every_task_has_the_reference(data):
+    settings = read_lobe_settings(SHIPPED, data)
+    for task in settings.tasks.values():
+        assert REFERENCE in (task.lobes or settings.lobes)
