@@ -2,17 +2,27 @@
 
 import re
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
-from hyperpyyaml import load_hyperpyyaml
-from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.checkpoints import Checkpointer
 from tiny_recipe import TRAIN_PY, TRAIN_YAML
+from tutorial_page import (
+    DIFFS,
+    OTHER_QUANTIZERS,
+    QUANTIZER_LINE,
+    TRAIN_YAML_AFTER,
+    TUTORIAL,
+    blocks,
+    dataset,
+    file_diffs,
+    loaded,
+    side,
+    trained,
+)
 
 from speechbrain_acom.bottleneck import Bottleneck
-from speechbrain_acom.quantizers import Bypass
+from speechbrain_acom.quantizers import Bypass, ResidualVectorQuantizer
 from speechbrain_acom.splits import (
     LeakError,
     SequentialSplit,
@@ -20,69 +30,7 @@ from speechbrain_acom.splits import (
     check_no_leak,
 )
 
-ROOT = Path(__file__).parents[2]
-TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 MOST_CHANGED_LINES = 15
-
-
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", TUTORIAL, flags=re.DOTALL)
-
-
-def file_diffs():
-    """Hunks of the diff by file name."""
-    (diff,) = blocks("diff")
-    parts = re.split(r"^--- .*\n\+\+\+ .*/(.+)\n", diff, flags=re.MULTILINE)
-    return {
-        name: re.split(r"^@@ .* @@\n", hunks, flags=re.MULTILINE)[1:]
-        for name, hunks in zip(parts[1::2], parts[2::2], strict=True)
-    }
-
-
-def side(hunk, sign):
-    """What a hunk looks like before ("-") or after ("+") it is applied."""
-    lines = hunk.splitlines(keepends=True)
-    return "".join(line[1:] for line in lines if line[0] in f" {sign}")
-
-
-def patched(text, hunks):
-    for hunk in hunks:
-        assert text.count(side(hunk, "-")) == 1
-        text = text.replace(side(hunk, "-"), side(hunk, "+"))
-    return text
-
-
-TRAIN_YAML_AFTER = patched(TRAIN_YAML, file_diffs()["train.yaml"])
-TRAIN_PY_AFTER = patched(TRAIN_PY, file_diffs()["train.py"])
-QUANTIZER_LINE = re.search(r" +quantizer: .*\n", TRAIN_YAML_AFTER)[0]
-OTHER_QUANTIZERS = [
-    block for block in blocks("yaml") if block.lstrip().startswith("quantizer:")
-]
-
-
-def loaded(yaml=TRAIN_YAML_AFTER, seed=0):
-    torch.manual_seed(seed)
-    return load_hyperpyyaml(
-        yaml.replace("/path/to/speechbrain_acom", str(ROOT))
-    )
-
-
-def dataset():
-    generator = torch.Generator().manual_seed(0)
-    clips = {
-        f"clip {seconds}": {
-            "sig": torch.randn(int(16000 * seconds), generator=generator),
-            "phn_encoded": torch.tensor([1, 4, 2]),
-        }
-        for seconds in (0.5, 0.6, 0.8, 1.0)
-    }
-    return DynamicItemDataset(clips, output_keys=["id", "sig", "phn_encoded"])
-
-
-def trained(hparams, code=TRAIN_PY_AFTER):
-    recipe = {"__name__": "recipe"}
-    exec(compile(code, "train.py", "exec"), recipe)
-    return recipe["train"](hparams, dataset())
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +42,7 @@ def elsewhere(tmp_path, monkeypatch):
 def test_diff_is_short():
     changed = [
         line
-        for hunks in file_diffs().values()
+        for hunks in file_diffs(DIFFS[0]).values()
         for hunk in hunks
         for line in hunk.splitlines()
         if line[0] in "+-"
@@ -102,13 +50,43 @@ def test_diff_is_short():
     assert len(changed) <= MOST_CHANGED_LINES
 
 
-def test_line_counts_of_the_hunks_are_right():
-    (diff,) = blocks("diff")
-    counts = re.findall(r"^@@ -\d+,(\d+) \+\d+,(\d+) @@", diff, re.MULTILINE)
-    hunks = [hunk for hunks in file_diffs().values() for hunk in hunks]
-    for (before, after), hunk in zip(counts, hunks, strict=True):
-        assert len(side(hunk, "-").splitlines()) == int(before)
-        assert len(side(hunk, "+").splitlines()) == int(after)
+def headed_hunks(diff):
+    """File, hunk and the four numbers in its head, of every hunk."""
+    hunks = [
+        (name, hunk)
+        for name, hunks in file_diffs(diff).items()
+        for hunk in hunks
+    ]
+    heads = re.findall(r"^@@ -(\d+),(\d+) \+(\d+),(\d+) @@", diff, re.MULTILINE)
+    for (name, hunk), head in zip(hunks, heads, strict=True):
+        yield name, hunk, tuple(map(int, head))
+
+
+def numbered_lines(diff, sign):
+    """Lines before ("-") or after ("+") a diff by file and number."""
+    return {
+        (name, number): line
+        for name, hunk, (before, _, after, _) in headed_hunks(diff)
+        for number, line in enumerate(
+            side(hunk, sign).splitlines(), before if sign == "-" else after
+        )
+    }
+
+
+@pytest.mark.parametrize("diff", DIFFS, ids=["cut", "taught", "rate"])
+def test_line_numbers_of_the_hunks_are_right(diff):
+    shifts = dict.fromkeys(file_diffs(diff), 0)
+    for name, hunk, (before, old, after, new) in headed_hunks(diff):
+        assert len(side(hunk, "-").splitlines()) == old
+        assert len(side(hunk, "+").splitlines()) == new
+        assert after - before == shifts[name]
+        shifts[name] += new - old
+
+
+@pytest.mark.parametrize("diff", DIFFS[1:], ids=["taught", "rate"])
+def test_later_diffs_change_lines_of_the_first(diff):
+    before = numbered_lines(diff, "-")
+    assert before.items() <= numbered_lines(DIFFS[0], "+").items()
 
 
 def test_recipe_trains_before_and_after_the_diff():
@@ -153,21 +131,6 @@ def test_resumed_training_keeps_its_codebooks():
         assert torch.equal(value, second["split"].state_dict()[name])
 
 
-def test_every_other_quantizer_is_one_line():
-    assert len(OTHER_QUANTIZERS) >= 3
-    for block in OTHER_QUANTIZERS:
-        assert len(block.splitlines()) == 1
-
-
-@pytest.mark.parametrize("line", OTHER_QUANTIZERS, ids=str.strip)
-def test_other_quantizers_train_and_do_not_leak(line):
-    hparams = loaded(TRAIN_YAML_AFTER.replace(QUANTIZER_LINE, line))
-    brain = trained(hparams)
-    assert brain.optimizer_step == 2
-    features, lengths = torch.randn(2, 60, 40), torch.tensor([1.0, 0.5])
-    check_no_leak(hparams["split"], features, lengths)
-
-
 def test_chained_modules_replace_the_split():
     (chained,) = (block for block in blocks("yaml") if "Sequential\n" in block)
     start = TRAIN_YAML_AFTER.index("split: !new:")
@@ -181,23 +144,54 @@ def test_chained_modules_replace_the_split():
     check_no_leak(split, features, lengths)
 
 
-def test_table_of_cuts_is_right():
+@pytest.fixture(scope="module")
+def upstream_model():
+    """The CRDNN in upstream's size."""
+    yaml = TRAIN_YAML
+    for small, large in {
+        "cnn_channels: (4, 4)": "cnn_channels: (128, 256)",
+        "rnn_layers: 1": "rnn_layers: 4",
+        "rnn_neurons: 8": "rnn_neurons: 512",
+        "dnn_blocks: 1": "dnn_blocks: 2",
+        "dnn_neurons: 16": "dnn_neurons: 512",
+    }.items():
+        assert yaml.count(small) == 1
+        yaml = yaml.replace(small, large)
+    return loaded(yaml)["model"].eval()
+
+
+def test_table_of_cuts_is_right(upstream_model):
     rows = re.findall(
         r"^\| (\d) \| (?:after )?(?:the )?`?(\w+)`? \| (\d+) \| (\d+) \|",
         TUTORIAL,
         re.MULTILINE,
     )
     assert [int(row[0]) for row in rows] == [0, 1, 2, 3, 4]
-    yaml = TRAIN_YAML.replace("(4, 4)", "(128, 256)")
-    for size in ("rnn_neurons: 8", "dnn_neurons: 16", "input_size: 16"):
-        yaml = yaml.replace(size, size.split()[0] + " 512")
-    model = loaded(yaml)["model"]
     bypass = partial(Bottleneck, quantizer=Bypass)
     for layer, name, rate, channels in rows:
-        split = SequentialSplit(model, int(layer), bypass)
+        split = SequentialSplit(upstream_model, int(layer), bypass)
         cut = split.device(torch.randn(1, 100, 40), torch.ones(1))
         assert split.layer_names[int(layer)] == name
         assert cut.values.shape[1:] == (int(rate), int(channels))
+
+
+@pytest.mark.parametrize("layer", [2, 3])
+def test_upstream_model_is_the_same_when_split(upstream_model, layer):
+    bypass = partial(Bottleneck, quantizer=Bypass)
+    split = SequentialSplit(upstream_model, layer, bypass).eval()
+    features, lengths = torch.randn(2, 16, 40), torch.tensor([1.0, 0.5])
+    with torch.no_grad():
+        output = split(features, lengths).output
+        assert torch.equal(output, upstream_model(features))
+
+
+@pytest.mark.parametrize("layer", [2, 3])
+@pytest.mark.parametrize("quantizer", [Bypass, ResidualVectorQuantizer])
+def test_upstream_model_does_not_leak(upstream_model, layer, quantizer):
+    bottleneck = partial(Bottleneck, quantizer=quantizer)
+    split = SequentialSplit(upstream_model, layer, bottleneck)
+    features, lengths = torch.randn(2, 16, 40), torch.tensor([1.0, 0.5])
+    check_no_leak(split, features, lengths)
 
 
 def test_code_of_the_page_runs(capsys):
