@@ -28,6 +28,8 @@ CORE = [
 CORPUS = ["espeakng-loader>=0.2.4,<0.3"]
 # Other people's quantizers, to compare with: only their adapters need them.
 VECTOR_QUANTIZE = ["vector-quantize-pytorch>=1.28,<2"]
+# SpeechBrain's wrapper needs it for a second encoder such as HuBERT.
+SELF_SUPERVISED = ["transformers>=4.30,<6"]
 TEST = ["pytest>=7.4", "hypothesis>=6.80", "ruff>=0.17,<0.18"]
 
 setup(
@@ -46,8 +48,9 @@ setup(
     extras_require={
         "corpus": CORPUS,
         "vector-quantize": VECTOR_QUANTIZE,
-        "test": TEST + CORPUS + VECTOR_QUANTIZE,
-        "all": TEST + CORPUS + VECTOR_QUANTIZE,
+        "ssl": SELF_SUPERVISED,
+        "test": TEST + CORPUS + VECTOR_QUANTIZE + SELF_SUPERVISED,
+        "all": TEST + CORPUS + VECTOR_QUANTIZE + SELF_SUPERVISED,
     },
     entry_points={"console_scripts": ["acom=speechbrain_acom.cli:main"]},
     classifiers=[

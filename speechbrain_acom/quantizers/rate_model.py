@@ -6,6 +6,7 @@ import math
 import torch
 from torch import Tensor
 
+from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.quantizers.settings import check_integer
 
 
@@ -34,6 +35,9 @@ class RateModel(torch.nn.Module):
         Numbers that describe a code of the context.
     hidden_size : int
         Units between the context and the probabilities.
+    joint : bool
+        Whether it learns as long as the codes do; otherwise only until λ
+        rises above 0. Whoever trains looks at this.
 
     Raises
     ------
@@ -58,11 +62,15 @@ class RateModel(torch.nn.Module):
         context_frames: int,
         embedding_size: int = 16,
         hidden_size: int = 64,
+        joint: bool = True,
     ) -> None:
         super().__init__()
         check_integer("context_frames", context_frames, 1)
         check_integer("embedding_size", embedding_size, 1)
         check_integer("hidden_size", hidden_size, 1)
+        if not isinstance(joint, bool):
+            raise ConfigurationError("joint", joint, "true or false")
+        self.joint = joint
         self.codebook_size = codebook_size
         self.context_frames = context_frames
         # One more code than there are entries: "no frame yet".

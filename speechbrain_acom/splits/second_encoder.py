@@ -11,7 +11,9 @@ from torch import Tensor
 
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.features import FrozenEncoder
+from speechbrain_acom.lengths import frame_counts
 from speechbrain_acom.quantizers.contract import Quantizer
+from speechbrain_acom.quantizers.settings import check_integer
 from speechbrain_acom.splits.alignment import align
 from speechbrain_acom.splits.contract import CloudHalf, CutFrames, DeviceHalf
 
@@ -19,9 +21,10 @@ from speechbrain_acom.splits.contract import CloudHalf, CutFrames, DeviceHalf
 class SecondEncoder(torch.nn.Module):
     """Base of what can stand beside layers 1..M.
 
-    Subclasses implement ``forward(features)``, which gives the features that
-    layers 1..M read and those of the second encoder, each (batch, time,
-    channel); their numbers of frames may differ.
+    Subclasses implement ``forward(features, lengths)``, which gives the
+    features that layers 1..M read and those of the second encoder, each
+    (batch, time, channel); their numbers of frames may differ. Padding must
+    not change either.
 
     Arguments
     ---------
@@ -37,6 +40,9 @@ class SecondEncoder(torch.nn.Module):
 class FilterBankEncoder(SecondEncoder):
     """A second encoder that reads what the first layer reads.
 
+    It reads every utterance on its own, without padding, and each of its
+    frames is repeated to the rate of the filter banks.
+
     Arguments
     ---------
     encoder : torch.nn.Module
@@ -44,22 +50,46 @@ class FilterBankEncoder(SecondEncoder):
         gives (batch, frame, ...). It is frozen.
     channels : int
         S, size of a frame that it gives.
+    shortest : int
+        Fewest frames of filter banks that it can read; what is shorter is
+        followed by zeros.
 
     Example
     -------
     >>> second = FilterBankEncoder(torch.nn.Linear(40, 8), channels=8)
-    >>> features, semantics = second(torch.randn(2, 100, 40))
+    >>> features, semantics = second(torch.randn(2, 100, 40), torch.ones(2))
     >>> features.shape, semantics.shape
     (torch.Size([2, 100, 40]), torch.Size([2, 100, 8]))
     """
 
-    def __init__(self, encoder: torch.nn.Module, channels: int) -> None:
+    def __init__(
+        self, encoder: torch.nn.Module, channels: int, shortest: int = 1
+    ) -> None:
         super().__init__(channels)
+        check_integer("shortest", shortest, 1)
         self.encoder = FrozenEncoder(encoder, channels)
+        self.shortest = shortest
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The features themselves, and what the encoder makes of them."""
-        return features, self.encoder(features)
+        counts = frame_counts(lengths, features).tolist()
+        rows = [
+            self._beside(row, count)
+            for row, count in zip(features, counts, strict=True)
+        ]
+        return features, torch.stack(rows)
+
+    def _beside(self, row: Tensor, count: int) -> Tensor:
+        """What is beside the frames of a padded utterance (time, band)."""
+        utterance = row[:count]
+        missing = max(self.shortest - count, 0)
+        utterance = torch.nn.functional.pad(utterance, (0, 0, 0, missing))
+        frames = self.encoder(utterance.unsqueeze(0))[0]
+        steps = torch.arange(len(row), device=row.device)
+        steps = steps * len(frames) // len(utterance)
+        return frames[steps.clamp(max=len(frames) - 1)]
 
 
 class LastChannels(SecondEncoder):
@@ -75,12 +105,15 @@ class LastChannels(SecondEncoder):
 
     Example
     -------
-    >>> features, semantics = LastChannels(768)(torch.randn(2, 100, 848))
+    >>> last = LastChannels(768)
+    >>> features, semantics = last(torch.randn(2, 100, 848), torch.ones(2))
     >>> features.shape, semantics.shape
     (torch.Size([2, 100, 80]), torch.Size([2, 100, 768]))
     """
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The features without the last channels, and those."""
         own = features.shape[-1] - self.channels
         return features[..., :own], features[..., own:]
@@ -108,7 +141,7 @@ class TwoEncoderDeviceHalf(DeviceHalf):
 
     def forward(self, features: Tensor, lengths: Tensor) -> CutFrames:
         """Features (batch, time, channel) to the frames at the cut."""
-        features, semantics = self.second_encoder(features)
+        features, semantics = self.second_encoder(features, lengths)
         cut = self.layers(features, lengths)
         semantics = align(
             semantics, lengths, cut.values.shape[1], cut.lengths

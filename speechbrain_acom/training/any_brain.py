@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 import speechbrain as sb
 import torch
-from speechbrain.processing.features import InputNormalization
-from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from torch.utils.data import IterableDataset
-from tqdm import tqdm
 
 from speechbrain_acom.bottleneck import Bottleneck, BottleneckResult
-from speechbrain_acom.errors import ConfigurationError, DataError
-from speechbrain_acom.lengths import frame_counts
-from speechbrain_acom.splits.modes import evaluation_mode
-from speechbrain_acom.training.brain import INITIALIZATION_FRAMES
-from speechbrain_acom.training.cuts import first_merged_frames
+from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.training.start import (
+    Arrival,
+    evaluation_batches,
+    start_bottleneck,
+    utterance_codes,
+)
 
 
 @dataclass
@@ -75,27 +74,14 @@ def start_from_data(
     DataError
         If no frame arrives at it.
     """
-    bottleneck = _bottleneck(brain)
-    arguments = (brain, dataset, _shuffled(dataset, loader_kwargs))
-    if bottleneck.framing.run_lengths:
-        with closing(_passages(*arguments, "calibrating the merge")) as seen:
-            bottleneck.calibrate(
-                (batch.values, batch.lengths) for batch in seen
-            )
-    if bottleneck.quantizer.lossless:
-        return
-    with closing(_passages(*arguments, "starting codebooks")) as seen:
-        frames = first_merged_frames(
-            bottleneck,
-            ((batch.values, batch.lengths) for batch in seen),
-            INITIALIZATION_FRAMES,
-        )
-    if frames is None or len(frames) == 0:
-        raise DataError(
-            "frames at the bottleneck: found 0, expected a training set with "
-            "audio and a compute_forward that calls the split"
-        )
-    bottleneck.initialize(frames)
+    kwargs = _shuffled(dataset, loader_kwargs)
+
+    def arrivals(title: str) -> Iterator[Arrival]:
+        with closing(_passages(brain, dataset, kwargs, title)) as passages:
+            for passage in passages:
+                yield passage.values, passage.lengths
+
+    start_bottleneck(_bottleneck(brain), arrivals)
 
 
 def training_codes(
@@ -123,11 +109,8 @@ def training_codes(
         If there is not exactly one bottleneck.
     """
     kwargs = dict(loader_kwargs or {})
-    for batch in _passages(brain, dataset, kwargs, "coding the training set"):
-        codes = batch.result.codes
-        counts = frame_counts(batch.result.code_lengths, codes)
-        for utterance, count in zip(codes, counts, strict=True):
-            yield utterance[:count].cpu().numpy()
+    for passage in _passages(brain, dataset, kwargs, "coding the training set"):
+        yield from utterance_codes(passage.result)
 
 
 def _bottleneck(brain: sb.Brain) -> Bottleneck:
@@ -153,26 +136,16 @@ def _passages(
         given = signature(module.forward).bind(*inputs, **named).arguments
         seen.append(Passage(given["features"], given.get("lengths"), result))
 
-    kwargs = {**loader_kwargs, "ckpt_prefix": None}
-    loader = brain.make_dataloader(dataset, sb.Stage.VALID, **kwargs)
-    shown = not brain.noprogressbar and if_main_process()
     handle = bottleneck.register_forward_hook(look, with_kwargs=True)
     try:
-        with evaluation_mode(brain.modules):
-            _let_normalizers_learn(brain)
-            for batch in tqdm(loader, desc=title, disable=not shown):
+        batches = evaluation_batches(brain, dataset, loader_kwargs, title)
+        with closing(batches):
+            for batch in batches:
                 brain.compute_forward(batch, sb.Stage.VALID)
                 yield from seen
                 seen.clear()
     finally:
         handle.remove()
-
-
-def _let_normalizers_learn(brain: sb.Brain) -> None:
-    """Without statistics they cannot normalise; these batches give them."""
-    for module in brain.modules.modules():
-        if isinstance(module, InputNormalization) and module.count == 0:
-            module.train()
 
 
 def _shuffled(dataset: Any, loader_kwargs: dict | None) -> dict:

@@ -7,8 +7,10 @@ of the training set, and its use is logged at the end of every epoch.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
+import numpy as np
 import speechbrain as sb
 import torch
 from speechbrain.nnet.schedulers import LinearWarmupScheduler
@@ -19,32 +21,36 @@ from torch.nn.parallel import DistributedDataParallel
 from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.dataio import ReadableBatch
 from speechbrain_acom.errors import ConfigurationError, DataError
-from speechbrain_acom.lengths import frame_counts
+from speechbrain_acom.features import features_of
 from speechbrain_acom.metrics.codebook_use import CodebookUse, CodebookUseRow
 from speechbrain_acom.splits import Split, SplitResult
 from speechbrain_acom.training.checkpoints import same_model
-from speechbrain_acom.training.cuts import cuts, merged_frames
+from speechbrain_acom.training.cuts import cuts
 from speechbrain_acom.training.distillation import Distillation
 from speechbrain_acom.training.rate import (
     RateSchedule,
     choice_key,
+    ramped,
     save_or_undo,
 )
-from speechbrain_acom.training.readable import ReadableBrain
+from speechbrain_acom.training.rate_learning import RateLearningBrain
 from speechbrain_acom.training.stage import (
     RunningMeans,
     codebook_stats,
     warn_of_collapsing,
 )
+from speechbrain_acom.training.start import (
+    Arrival,
+    calibrate_merge,
+    start_bottleneck,
+    utterance_codes,
+)
 from speechbrain_acom.training.teacher import Lesson, Teacher, make_teacher
 
 logger = get_logger(__name__)
 
-# k-means starts from these: more cost time and change little.
-INITIALIZATION_FRAMES = 50_000
 
-
-class AcomBrain(ReadableBrain):
+class AcomBrain(RateLearningBrain):
     """Trains, validates and tests a :class:`Split` with its task's loss.
 
     Subclasses say what the task is: :meth:`task_loss`,
@@ -125,7 +131,7 @@ class AcomBrain(ReadableBrain):
     ) -> tuple[Tensor, Tensor]:
         """Normalised features (batch, time, channel) and their lengths."""
         signals, lengths = batch.to(self.device).sig
-        features = self.hparams.compute_features(signals)
+        features = features_of(self.hparams.compute_features, signals, lengths)
         return self.modules.normalize(features, lengths, epoch=epoch), lengths
 
     def compute_forward(
@@ -207,7 +213,9 @@ class AcomBrain(ReadableBrain):
         stats |= codebook_stats(rows)
         if stage == sb.Stage.TRAIN:
             self.train_stats = stats
-            self._calibrate_merge()
+            # Once more after every epoch, for the features at the cut have
+            # changed, and the rate of the validation should be the YAML's.
+            calibrate_merge(self.bottleneck, self._arrivals)
             return
         stats[self.metric_name()] = self.metric_value()
         if stage == sb.Stage.TEST:
@@ -290,8 +298,7 @@ class AcomBrain(ReadableBrain):
             self.teacher = make_teacher(self.split, path)
         self._train_data = (train_set, train_kwargs)
         if fresh:
-            self._calibrate_merge()
-            self._initialize()
+            start_bottleneck(self.bottleneck, self._arrivals)
         self._fresh = fresh
         # Only the data says how many steps there are to the end.
         steps_per_epoch = len(loader) // self.grad_accumulation_factor
@@ -316,29 +323,16 @@ class AcomBrain(ReadableBrain):
             # So that a collapse in the first epoch can be undone, too.
             self.checkpointer.save_checkpoint()
 
-    def _calibrate_merge(self) -> None:
-        """Let the mean run have as many frames as was asked for.
-
-        Once more after every epoch, for the features at the cut have changed,
-        and the rate of the validation should be that of the YAML.
-        """
-        if self.bottleneck.framing.run_lengths:
-            batches = cuts(self, *self._train_data, "calibrating the merge")
-            self.bottleneck.calibrate(
-                (cut.values, cut.lengths) for cut in batches
-            )
-
-    def _initialize(self) -> None:
-        """Give the quantizer frames of the training set to start from."""
-        if self.bottleneck.quantizer.lossless:
-            return
-        frames = merged_frames(
-            self, *self._train_data, most=INITIALIZATION_FRAMES
-        )
-        self.bottleneck.initialize(frames)
+    def _arrivals(self, title: str) -> Iterator[Arrival]:
+        """What the training set is at the cut, a batch at a time."""
+        with closing(cuts(self, *self._train_data, title)) as batches:
+            for cut in batches:
+                yield cut.values, cut.lengths
 
     @torch.no_grad()
-    def training_codes(self, dataset: Any, kwargs: dict) -> Iterator[Tensor]:
+    def training_codes(
+        self, dataset: Any, kwargs: dict
+    ) -> Iterator[np.ndarray]:
         """Codes of a data set, an utterance at a time, for fitting a prior.
 
         Arguments
@@ -350,14 +344,12 @@ class AcomBrain(ReadableBrain):
 
         Returns
         -------
-        Iterator[Tensor]
+        Iterator[np.ndarray]
             int64 codes, shape (frame, K), of one utterance each.
         """
         for cut in cuts(self, dataset, kwargs, "coding the training set"):
             result = self.bottleneck(cut.values, cut.lengths)
-            counts = frame_counts(result.code_lengths, result.codes)
-            for codes, count in zip(result.codes, counts, strict=True):
-                yield codes[:count].cpu()
+            yield from utterance_codes(result)
 
     def on_fit_batch_start(
         self, batch: ReadableBatch, should_step: bool
@@ -379,6 +371,7 @@ class AcomBrain(ReadableBrain):
             max_key=max_key,
             min_key=min_key,
             max_num_checkpoints=self.hparams.avg_checkpoints,
+            ckpt_predicate=lambda one: ramped(one, min_key),
         )
         if len(checkpoints) > 1:
             state = sb.utils.checkpoints.average_checkpoints(

@@ -8,6 +8,7 @@ last one: that one is often on its way to the collapse already, and gets there
 with any λ.
 """
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.metrics.codebook_use import CodebookUseRow
 from speechbrain_acom.processes import sum_over_processes
 from speechbrain_acom.quantizers import Quantizer
+from speechbrain_acom.quantizers.rate_model import RateModel
 from speechbrain_acom.quantizers.settings import check_weight
 
 logger = get_logger(__name__)
@@ -49,6 +51,10 @@ class RateSchedule:
 
     Goes into the checkpointer: a training that is resumed has not forgotten
     what was too much.
+
+    With a rate model that does not learn jointly λ stays 0 in the first half
+    of the ramp, in which the model learns the codes, and rises in the second,
+    from whose start on the model is frozen.
 
     Arguments
     ---------
@@ -79,6 +85,7 @@ class RateSchedule:
         self.batches_per_epoch = 1
         self.progress = 0.0
         self.limit = math.inf
+        self.alone: list[RateModel] = []
 
     def begin(self, quantizer: Quantizer, batches_per_epoch: int) -> None:
         """Get to know what is trained.
@@ -93,9 +100,18 @@ class RateSchedule:
         Raises
         ------
         ConfigurationError
-            If λ would have nothing to weigh.
+            If λ would have nothing to weigh, or a rate model that does not
+            learn jointly no time to learn in.
         """
         self.batches_per_epoch = batches_per_epoch
+        self.alone = [m for m in rate_models(quantizer) if not m.joint]
+        if self.weight > 0 and self.alone and not self.ramp_epochs:
+            raise ConfigurationError(
+                "rate_ramp_epochs",
+                self.ramp_epochs,
+                "more than 0: with joint: false the rate model learns in the "
+                "first half of the ramp only",
+            )
         if self.weight > 0 and not quantizer.rated:
             raise ConfigurationError(
                 "rate_weight",
@@ -113,8 +129,14 @@ class RateSchedule:
         """λ now."""
         if self.progress >= self.ramp_epochs:
             return self.last
-        ramp = self.progress / self.ramp_epochs
+        start = self.ramp_epochs / 2 if self.alone else 0.0
+        ramp = max(self.progress - start, 0.0) / (self.ramp_epochs - start)
         return min(self.weight * ramp, self.limit)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the rate model has learned what it is to learn."""
+        return bool(self.alone) and self.current > 0
 
     @property
     def last(self) -> float:
@@ -137,6 +159,11 @@ class RateSchedule:
     @mark_as_loader
     def _load(self, path: str | Path, end_of_epoch: bool) -> None:
         self.limit = float(Path(path).read_text(encoding="utf-8"))
+
+
+def rate_models(module: torch.nn.Module) -> list[RateModel]:
+    """The rate models that are part of a module, or of several."""
+    return [part for part in module.modules() if isinstance(part, RateModel)]
 
 
 def save_or_undo(
@@ -204,7 +231,11 @@ def undo_collapse(
         ckpt_predicate=lambda one: INTRA_EPOCH_CKPT_FLAG not in one.meta
     )
     too_much = schedule.current
+    # What is frozen may not have been ready then.
+    frozen = [copy.deepcopy(model.state_dict()) for model in schedule.alone]
     _restore(checkpointer, good)
+    for model, state in zip(schedule.alone, frozen, strict=True):
+        model.load_state_dict(state)
     schedule.halve()
     logger.warning(
         f"the codes collapsed with rate_weight {too_much:.3g} ({reason}): "
@@ -229,6 +260,24 @@ def choice_key(schedule: RateSchedule, name: str) -> str:
         The metric's name; with λ another one, see :func:`choice`.
     """
     return f"ramped_{name}" if schedule.weight > 0 else name
+
+
+def ramped(checkpoint: Checkpoint, key: str | None) -> bool:
+    """Whether a checkpoint is of a time when λ no longer rose.
+
+    Arguments
+    ---------
+    checkpoint : Checkpoint
+        The checkpoint.
+    key : str | None
+        What checkpoints are chosen by, see :func:`choice_key`.
+
+    Returns
+    -------
+    bool
+        True for all that do not tell.
+    """
+    return checkpoint.meta.get(key, 0.0) < BEHIND
 
 
 def choice(

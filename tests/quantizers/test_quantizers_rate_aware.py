@@ -60,6 +60,20 @@ def test_without_weights_it_is_a_residual_vector_quantizer():
     assert second.rate is None
 
 
+def test_building_the_model_draws_no_random_numbers():
+    drawn = []
+    for context_frames in (0, 2):
+        torch.manual_seed(3)
+        settings = {**SMALL, "context_frames": context_frames}
+        quantizer = RateAwareVectorQuantizer(channels=6, **settings)
+        drawn.append((quantizer.codebooks[0].entries, torch.rand(4)))
+    for first, second in zip(*drawn, strict=True):
+        assert torch.equal(first, second)
+    # Its own are not the same every time.
+    embeddings = [opinionated().rate_model.embeddings[0] for _ in range(2)]
+    assert not torch.equal(embeddings[0].weight, embeddings[1].weight)
+
+
 def test_soft_rate_and_its_gradients_by_hand():
     quantizer = on_a_line(
         [0.0, 1.0], [0.75, 0.25], context_frames=0, temperature=2.0
@@ -234,11 +248,17 @@ def test_bottleneck_passes_the_rate_on():
         ("temperature", 0.0),
         ("assignment_weight", -0.1),
         ("hidden_size", 0),
+        ("joint", 1),
     ],
 )
 def test_settings_out_of_range_are_named(key, value):
     with pytest.raises(ConfigurationError, match=f"^{key}: found {value}"):
         RateAwareVectorQuantizer(channels=6, **SMALL, **{key: value})
+
+
+def test_running_shares_cannot_be_learned_first():
+    with pytest.raises(ConfigurationError, match="^joint: found False"):
+        RateAwareVectorQuantizer(channels=6, context_frames=0, joint=False)
 
 
 def test_the_weight_of_running_shares_has_another_name():

@@ -3,22 +3,16 @@
 import copy
 from functools import partial
 
-import exported_models
 import pytest
+import second_encoders
 import torch
+from second_encoders import MEL_BINS, SECOND, Convolution
 from speechbrain.lobes.features import Fbank
-from speechbrain.processing.features import InputNormalization
 
 from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.errors import ConfigurationError
-from speechbrain_acom.features import (
-    EncodedFeatures,
-    FirstChannelsNormalization,
-    FrozenEncoder,
-)
-from speechbrain_acom.hparams import load_hparams, save_hparams
+from speechbrain_acom.features import FirstChannelsNormalization
 from speechbrain_acom.inference import AcomClassifier
-from speechbrain_acom.inference.export import export_coded
 from speechbrain_acom.metrics.complexity import complexity
 from speechbrain_acom.quantizers import (
     SemanticResidualVectorQuantizer,
@@ -33,7 +27,6 @@ from speechbrain_acom.splits.alignment import align
 from speechbrain_acom.training.teacher import Teacher
 
 LENGTHS = torch.tensor([1.0, 0.6])
-MEL_BINS, SECOND = 40, 6
 SMALL = {"codebook_size": 16, "codebook_dim": 4}
 # With fewer frames than the features, as many, and one.
 CUTS = [
@@ -48,28 +41,6 @@ def semantic(channels=SECOND):
         SemanticResidualVectorQuantizer, semantic_channels=channels, **SMALL
     )
     return partial(Bottleneck, quantizer=quantizer)
-
-
-class Convolution(torch.nn.Module):
-    """Stands in for any encoder that gives fewer frames than it reads."""
-
-    def __init__(self, inputs=MEL_BINS, outputs=SECOND, stride=2, kernel=3):
-        super().__init__()
-        self.layer = torch.nn.Conv1d(inputs, outputs, kernel, stride)
-        self.dropout = torch.nn.Dropout(0.5)
-
-    def forward(self, values):
-        return self.dropout(self.layer(values.transpose(1, 2)).transpose(1, 2))
-
-
-class WaveformEncoder(Convolution):
-    """Stands in for a self-supervised model: 50 frames of 25 ms a second."""
-
-    def __init__(self):
-        super().__init__(inputs=1, stride=320, kernel=400)
-
-    def forward(self, signals):
-        return super().forward(signals.unsqueeze(-1))
 
 
 def beside(family, split_layer, bottleneck=None, encoder=None):
@@ -117,6 +88,36 @@ def test_no_frame_gives_no_frame(given, wanted):
         torch.ones(1, 4, 2), torch.tensor([given]), 3, torch.tensor([wanted])
     )
     assert not aligned.any()
+
+
+def test_every_utterance_is_encoded_on_its_own():
+    """With norms over time and fewer frames, as in no batch of others."""
+    torch.manual_seed(0)
+    encoder = Convolution()
+    encoder.layer = torch.nn.Sequential(
+        encoder.layer, torch.nn.InstanceNorm1d(SECOND)
+    )
+    second = FilterBankEncoder(encoder, SECOND, shortest=5)
+    features, counts = torch.randn(4, 90, 40), [90, 31, 6, 1]
+    lengths = torch.tensor(counts) / 90
+    same, together = second(features, lengths)
+    assert same is features and together.shape == (4, 90, SECOND)
+    for row, beside_it, count in zip(features, together, counts, strict=True):
+        alone = second(row[None, :count], torch.ones(1))[1][0]
+        assert torch.equal(beside_it[:count], alone)
+
+
+def test_frames_of_an_encoder_last_as_long_as_the_features():
+    second = FilterBankEncoder(torch.nn.AvgPool2d((3, 1), (3, 1)), channels=1)
+    features = torch.arange(7.0).reshape(1, 7, 1)
+    _, beside_it = second(features, torch.ones(1))
+    assert beside_it.flatten().tolist() == [1, 1, 1, 1, 4, 4, 4]
+
+
+def test_second_encoder_of_nothing_gives_something_finite():
+    second = FilterBankEncoder(torch.nn.Linear(40, 6), channels=6)
+    _, beside_it = second(torch.randn(2, 5, 40), torch.tensor([0.0, 1.0]))
+    assert beside_it.isfinite().all()
 
 
 # The later layer that teaches ----------------------------------------------
@@ -288,40 +289,8 @@ class Selection(torch.nn.Module):
 # Where the filter banks are made --------------------------------------------
 
 
-def waveform_features():
-    torch.manual_seed(0)
-    return EncodedFeatures(
-        Fbank(n_mels=MEL_BINS),
-        FrozenEncoder(WaveformEncoder(), SECOND),
-        frames_per_step=2,
-    )
-
-
-def test_waveform_encoder_beside_the_filter_banks():
-    compute_features = waveform_features().train()
-    signals = torch.randn(2, 16000)
-    features = compute_features(signals)
-    encoded = compute_features.encoder(signals)
-    assert features.shape == (2, 101, MEL_BINS + SECOND)
-    banks = Fbank(n_mels=MEL_BINS)(signals)
-    assert torch.equal(features[..., :MEL_BINS], banks)
-    assert encoded.shape == (2, 49, SECOND)
-    for frame, step in ((0, 0), (1, 0), (2, 1), (97, 48), (100, 48)):
-        assert torch.equal(features[:, frame, MEL_BINS:], encoded[:, step])
-
-
-def test_padding_moves_no_frame_of_the_waveform_encoder():
-    compute_features = waveform_features()
-    signals = torch.randn(1, 16000)
-    alone = compute_features(signals)
-    longer = torch.nn.functional.pad(signals, (0, 7777))
-    # The last frames' windows reach beyond the signal.
-    batch = compute_features(longer)[:, :96, MEL_BINS:]
-    assert torch.allclose(batch, alone[:, :96, MEL_BINS:], atol=1e-6)
-
-
 def test_whole_line_with_a_waveform_encoder(build, coded_bottleneck):
-    compute_features = waveform_features()
+    compute_features = second_encoders.waveform_features()
     split = build("conformer").cut(
         1, semantic(), second_encoder=LastChannels(SECOND)
     )
@@ -345,19 +314,6 @@ def test_whole_line_with_a_waveform_encoder(build, coded_bottleneck):
     assert cost.device_parameters - plain.device_parameters == (
         weights - one_codebook_less
     )
-
-
-def test_normalizer_loads_statistics_of_the_filter_banks(tmp_path):
-    banks = torch.randn(2, 10, MEL_BINS) * 3 + 1
-    trained = InputNormalization().train()
-    expected = trained(banks, LENGTHS)
-    trained._save(tmp_path / "normalize.ckpt")
-    first = FirstChannelsNormalization(MEL_BINS).eval()
-    first._load(tmp_path / "normalize.ckpt")
-    second = torch.randn(2, 10, SECOND)
-    normalized = first(torch.cat([banks, second], -1), LENGTHS)
-    assert torch.equal(normalized[..., :MEL_BINS], expected)
-    assert torch.equal(normalized[..., MEL_BINS:], second)
 
 
 # Settings ------------------------------------------------------------------
@@ -387,16 +343,6 @@ def test_numbers_of_channels_that_differ_are_both_named(build, features):
         split(features, LENGTHS)
 
 
-def test_wrong_frame_rate_is_named():
-    frozen = FrozenEncoder(WaveformEncoder(), SECOND)
-    compute_features = EncodedFeatures(Fbank(), frozen, frames_per_step=1)
-    with pytest.raises(
-        ConfigurationError,
-        match="^frames_per_step: found 1, expected about 2.06: 101 frames",
-    ):
-        compute_features(torch.randn(1, 16000))
-
-
 # Exported ------------------------------------------------------------------
 
 ON_FILTER_BANKS = """
@@ -406,77 +352,14 @@ second_encoder: !new:speechbrain_acom.splits.FilterBankEncoder
         out_features: 6
     channels: 6
 """
-ON_THE_WAVEFORM = """
-second_encoder: !new:speechbrain_acom.splits.LastChannels
-    channels: 6
-compute_features: !new:speechbrain_acom.features.EncodedFeatures
-    compute_features: !new:speechbrain.lobes.features.Fbank
-        n_mels: !ref <n_mels>
-    encoder: !new:speechbrain_acom.features.FrozenEncoder
-        encoder: !new:test_splits_second_encoder.WaveformEncoder
-        channels: 6
-    frames_per_step: 2
-normalize: !new:speechbrain_acom.features.FirstChannelsNormalization
-    channels: !ref <n_mels>
-"""
-
-
-def yaml_with(folder, text):
-    recipe = exported_models.RECIPES / "UrbanSound8k/SoundClassification"
-    fragments = exported_models.RECIPES.parent / "hparams/quantizers"
-    path = folder / "second.yaml"
-    path.write_text(
-        f"!include:{recipe}/hparams/mini_ecapa_rvq.yaml\n{text}\n"
-        f"quantizer: !include:{fragments}/semantic_encoder.yaml\n"
-        "    semantic_channels: 6\n"
-        "    codebook_size: !ref <codebook_size>\n"
-        "    num_codebooks: !ref <num_codebooks>\n"
-        "    codebook_dim: !ref <codebook_dim>\n"
-        "split: !new:speechbrain_acom.splits.EcapaSplit\n"
-        "    embedding_model: !ref <embedding_model>\n"
-        "    classifier: !ref <classifier>\n"
-        "    split_layer: !ref <split_layer>\n"
-        "    bottleneck: !ref <bottleneck>\n"
-        "    second_encoder: !ref <second_encoder>\n"
-    )
-    return path
-
-
-def exported_with(folder, text):
-    overrides = {
-        **exported_models.CUT,
-        "data_folder": "corpus",
-        "pretrained_path": "export",
-        "channels": 16,
-        "aggregation_channels": 24,
-        "attention_channels": 8,
-        "embedding_size": 8,
-        "num_classes": len(exported_models.LABELS),
-    }
-    yaml = yaml_with(folder, text)
-    hparams = load_hparams(yaml, overrides)
-    save_hparams(yaml, overrides, folder)
-    hparams["label_encoder"].update_from_iterable(exported_models.LABELS)
-    normalize = hparams["normalize"].train()
-    features = hparams["compute_features"](torch.randn(2, 16000))
-    split = hparams["split"].eval()
-    with torch.no_grad():
-        cut = split.device(normalize(features), torch.ones(2))
-        split.bottleneck.initialize(cut.values.flatten(0, 1))
-    return export_coded(
-        folder / "export",
-        folder / "hyperparams.yaml",
-        split,
-        normalize,
-        exported_models.random_prior(),
-        hparams["label_encoder"],
-        AcomClassifier,
-    )
+ON_THE_WAVEFORM = second_encoders.ON_THE_WAVEFORM.format(
+    channels=SECOND, encoder="second_encoders.WaveformEncoder"
+)
 
 
 @pytest.mark.parametrize("text", [ON_FILTER_BANKS, ON_THE_WAVEFORM])
 def test_exported_halves_give_what_the_whole_gives(tmp_path, text):
-    folder = exported_with(tmp_path, text)
+    folder = second_encoders.exported_with(tmp_path, text)
     assert "EncodedFeatures" not in (folder / "cloud.yaml").read_text()
     device, cloud, both = (
         AcomClassifier.from_hparams(folder, half=half)

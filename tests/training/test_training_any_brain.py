@@ -11,7 +11,11 @@ from speechbrain.processing.features import InputNormalization
 from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.quantizers import Bypass, ResidualVectorQuantizer
-from speechbrain_acom.training import any_brain, start_from_data, training_codes
+from speechbrain_acom.training import (
+    start,
+    start_from_data,
+    training_codes,
+)
 
 RVQ = partial(ResidualVectorQuantizer, codebook_size=8, codebook_dim=2)
 COUNTS = (9, 4, 7, 6, 5)
@@ -83,13 +87,13 @@ def test_statistics_of_a_trained_normalizer_stay():
 
 
 def test_few_frames_are_enough(received, monkeypatch):
-    monkeypatch.setattr(any_brain, "INITIALIZATION_FRAMES", 10)
+    monkeypatch.setattr(start, "INITIALIZATION_FRAMES", 10)
     start_from_data(brain_of(), dataset_of([6] * 20), LOADER)
     assert len(received[0]) == 12
 
 
 def test_sorted_data_are_shuffled(received, monkeypatch):
-    monkeypatch.setattr(any_brain, "INITIALIZATION_FRAMES", 1)
+    monkeypatch.setattr(start, "INITIALIZATION_FRAMES", 1)
     kwargs = {"batch_size": 10, "shuffle": False}
     for _ in range(2):
         start_from_data(brain_of(), dataset_of(range(1, 101)), kwargs)
@@ -159,5 +163,5 @@ def test_two_bottlenecks_are_one_too_many():
 
 def test_no_frame_is_an_error():
     kwargs = {"batch_size": 10, "drop_last": True}
-    with pytest.raises(DataError, match="bottleneck: found 0"):
+    with pytest.raises(DataError, match="found no frame at the bottleneck"):
         start_from_data(brain_of(), dataset_of(), kwargs)

@@ -18,7 +18,7 @@ from training_helpers import (
 
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.quantizers import Bypass, ResidualVectorQuantizer
-from speechbrain_acom.training import ClassificationBrain
+from speechbrain_acom.training import ClassificationBrain, start
 from speechbrain_acom.training import brain as brain_module
 
 LOGGER = brain_module.__name__
@@ -58,7 +58,7 @@ def test_quantizer_starts_from_merged_frames(tmp_path, starting):
 def test_quantizer_starts_from_no_more_frames_than_needed(
     tmp_path, starting, monkeypatch
 ):
-    monkeypatch.setattr(brain_module, "INITIALIZATION_FRAMES", 6)
+    monkeypatch.setattr(start, "INITIALIZATION_FRAMES", 6)
     started, quantizer = starting
     fit(brain_in(tmp_path, quantizer=quantizer), dataset_of([5] * 8))
     assert len(started[0]) == 10
@@ -117,7 +117,7 @@ def test_unreadable_files_are_left_out_and_counted(tmp_path, caplog):
 @pytest.mark.parametrize("quantizer", [Bypass, RVQ])
 def test_training_set_without_a_readable_file_is_an_error(tmp_path, quantizer):
     brain = brain_in(tmp_path, quantizer=quantizer)
-    with pytest.raises(DataError, match="readable file") as caught:
+    with pytest.raises(DataError, match="frame at the bottleneck") as caught:
         fit(brain, dataset_of([5, 3], unreadable="ab"))
     assert "\n" not in str(caught.value)
 

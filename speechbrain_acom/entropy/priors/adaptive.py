@@ -20,7 +20,8 @@ _START = struct.Struct(">IB")
 class AdaptivePredictor(Predictor):
     """Gives the tables of a base, corrected by the message so far.
 
-    Memory is bounded however long the message is.
+    Coded frame by frame, as in a stream, memory is bounded however long the
+    message is: what was learned is forgotten, and no base keeps every code.
 
     Arguments
     ---------

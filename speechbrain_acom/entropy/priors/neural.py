@@ -243,7 +243,9 @@ class NeuralPrior(Prior):
 class NeuralPredictor(Predictor):
     """Runs a :class:`NeuralPrior` over one message.
 
-    It keeps every code of the message, in four bytes each.
+    It keeps the codes of the last windows, in four bytes each, however long
+    the message is; and, plane by plane, those that a finer codebook has still
+    to pass.
 
     Arguments
     ---------
@@ -267,12 +269,24 @@ class NeuralPredictor(Predictor):
     def update(self, codebook: int, entry: int) -> None:
         """Take note of the next code of a codebook."""
         self._codes[codebook].append(entry)
+        self._forget()
 
     def observe(self, codebook: int, entries: np.ndarray) -> np.ndarray:
         """Tables of several known codes, int64, shape (frame, V_k)."""
         start = len(self._codes[codebook])
         self._codes[codebook].extend(entries.tolist())
-        return self._tables(codebook, start, len(entries))
+        tables = self._tables(codebook, start, len(entries))
+        self._forget()
+        return tables
+
+    def _forget(self) -> None:
+        """Drop the codes before the window of the codebook farthest behind."""
+        passed = min(map(len, self._codes)) - self._window
+        # A window at a time, so that moving the rest costs next to nothing.
+        if passed >= self._window:
+            # As many of each: places stay the same frames in all codebooks.
+            for kept in self._codes:
+                del kept[:passed]
 
     def _tables(self, codebook: int, start: int, count: int) -> np.ndarray:
         """Tables of some frames, from a position in the kept codes on."""

@@ -1,9 +1,6 @@
 """What every kind of prior promises."""
 
 import hashlib
-import os
-import subprocess
-import sys
 
 import every_prior
 import numpy as np
@@ -32,20 +29,6 @@ any_codes = st.lists(
     max_size=12,
 ).map(np.array)
 few = settings(deadline=None, max_examples=20)
-
-# Prints a hash of the tables that each file gives for the same codes.
-FRESH_PROCESS = """
-import hashlib, sys
-import numpy as np
-import every_prior
-from speechbrain_acom.entropy.priors import load_prior
-codes = every_prior.chained_codes(99, 40)
-for path in sys.argv[1:]:
-    prior = load_prior(path)
-    tables = every_prior.plane_by_plane(prior, codes)
-    flat = np.concatenate([np.ravel(plane) for plane in tables])
-    print(hashlib.sha256(flat.astype(np.int64).tobytes()).hexdigest())
-"""
 
 
 def assert_same_tables(ours, theirs):
@@ -263,51 +246,3 @@ def test_forged_file_is_refused_or_codes(kind, tmp_path_factory, data):
         for table in tables:
             assert table.min() >= 1
             assert table.sum() == TOTAL_FREQUENCY
-
-
-@pytest.mark.parametrize(
-    "settings_of_libraries",
-    [
-        {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-        {
-            "OMP_NUM_THREADS": "2",
-            "MKL_NUM_THREADS": "2",
-            "OPENBLAS_NUM_THREADS": "2",
-            "OPENBLAS_CORETYPE": "Prescott",
-            "MKL_CBWR": "COMPATIBLE",
-        },
-        {
-            "OMP_NUM_THREADS": "4",
-            "MKL_NUM_THREADS": "4",
-            "OPENBLAS_NUM_THREADS": "4",
-            "OPENBLAS_CORETYPE": "Haswell",
-            "NPY_DISABLE_CPU_FEATURES": "AVX2",
-            "PYTHONHASHSEED": "7",
-        },
-    ],
-    ids=["1", "2", "4"],
-)
-def test_fresh_process_gives_the_same_tables(tmp_path, settings_of_libraries):
-    codes = every_prior.chained_codes(99, 40)
-    paths, expected = [], []
-    for kind in every_prior.FITS:
-        prior = every_prior.fitted(kind)
-        paths.append(tmp_path / f"{kind}.prior")
-        save_prior(prior, paths[-1])
-        flat = np.concatenate(
-            [np.ravel(plane) for plane in plane_by_plane(prior, codes)]
-        )
-        expected.append(hashlib.sha256(flat.tobytes()).hexdigest())
-    folder = os.path.dirname(every_prior.__file__)
-    finished = subprocess.run(
-        [sys.executable, "-c", FRESH_PROCESS, *map(str, paths)],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([folder, *sys.path]),
-            **settings_of_libraries,
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.split() == expected

@@ -141,6 +141,40 @@ def test_tables_depend_on_the_whole_window_and_on_nothing_before():
     assert table(19) == unchanged
 
 
+@few
+@given(seed=st.integers(0, 2**32 - 1), most=st.integers(1, 40))
+def test_forgetting_what_is_past_changes_no_table(seed, most):
+    prior, frames = random_prior(), 120
+    random = np.random.default_rng(seed)
+    codes = random.integers(0, prior.cardinalities, (frames, 2))
+    before = np.tile(prior.cardinalities, (CONTEXT.window, 1))
+    coarse, fine = np.concatenate([before, codes]).T
+    expected = [
+        prior.frequencies([coarse[:-1]]),
+        prior.frequencies([coarse, fine[:-1]]),
+    ]
+    predictor, done = prior.predictor(), [0, 0]
+    while done[1] < frames:
+        # The first codebook goes ahead by some frames, the second follows.
+        ahead = min(done[0] + int(random.integers(most + 1)), frames)
+        for book, stop in enumerate(
+            (ahead, random.integers(done[1], ahead + 1))
+        ):
+            rows = slice(done[book], int(stop))
+            part = codes[rows, book]
+            if random.random() < 0.5:
+                found = predictor.observe(book, part)
+            else:
+                found = []
+                for entry in part.tolist():
+                    found.append(predictor.frequencies(book))
+                    predictor.update(book, entry)
+            assert np.array_equal([*found], [*expected[book][rows]])
+            done[book] = rows.stop
+        kept = max(map(len, predictor._codes))
+        assert kept < 2 * CONTEXT.window + done[0] - done[1]
+
+
 def test_a_finer_codebook_depends_on_the_same_frame():
     prior = random_prior()
     tables = set()
