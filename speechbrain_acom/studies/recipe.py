@@ -277,6 +277,8 @@ def _rate_columns(brain: AcomBrain, hparams: dict) -> Row:
     if quantizer.rated:
         row["assignment_weight"] = quantizer.assignment_weight
         row["context_frames"] = quantizer.context_frames
+        if quantizer.rate_model is not None:
+            row["joint"] = int(quantizer.rate_model.joint)
     return row
 
 

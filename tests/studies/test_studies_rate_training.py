@@ -1,5 +1,6 @@
 """The study of training for few bits: its settings build what they say."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,14 +54,31 @@ def test_every_point_differs_in_what_the_study_asks(data, tmp_path):
     assert sizes == {(256,)}
     assert len(epochs) == len(weights)
     for one in weights.values():
-        assert one[0] == 0 and len(one) > 2
+        assert one[0] == 0 and len(set(one)) > 2
 
 
 def test_names_of_points_tell_their_weight():
     for name, keys in read_tree(SHIPPED)["lobes"].items():
-        if name.startswith("rate_"):
-            number = name.removeprefix("rate_").replace("_", ".")
-            assert float(keys.get("rate_weight", 0)) == float(number)
+        told = re.match(r"rate_(\d+(?:_\d+)?)", name)
+        weight = float(told[1].replace("_", ".")) if told else 0.0
+        assert float(keys.get("rate_weight", 0)) == weight
+
+
+def test_ablations_differ_in_one_key(tmp_path):
+    points = {name: one for _, name, one in variants("digits", tmp_path)}
+
+    def quantizer(name):
+        return points[name]["split"].bottleneck.quantizer
+
+    whole = quantizer("rate_1")
+    assert (whole.assignment_weight, whole.context_frames) == (0.0, 3)
+    assert quantizer("assigned").assignment_weight > 0
+    assert quantizer("rate_1_assigned").assignment_weight > 0
+    assert whole.rate_model.joint
+    assert not quantizer("rate_1_not_joint").rate_model.joint
+    assert quantizer("rate_1_no_context").context_frames == 0
+    assert points["rate_1"]["distillation_weight"] == 0
+    assert points["rate_1_distilled"]["distillation_weight"] > 0
 
 
 @pytest.mark.parametrize("data", DATA)
