@@ -13,22 +13,24 @@ from code_coders import (
     PriorCoder,
 )
 from code_sets import CodeSet
-from frame_transformer import fit_transformer
+from float_network import FloatNetworkCoder, FloatNetworkPrior, fit_neural
 from tqdm import tqdm
 from transformer_prior import TransformerCoder, TransformerPrior
+from transformer_training import fit_transformer
 
-from speechbrain_acom.entropy.priors import NeuralPrior, Prior
+from speechbrain_acom.entropy.priors import Prior
+from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference import load_fitter
 from speechbrain_acom.studies.results import Row
 
 FRAGMENTS = Path(__file__).parents[1] / "hparams" / "priors"
 BASE, NEURAL, ADAPTIVE = "static", "neural", "adaptive"
 FIXED, HUFFMAN, ARCHIVES = "fixed", "huffman", ("zlib", "xz")
-TRANSFORMER = "transformer"
+NEURAL_FLOAT, TRANSFORMER = "neural_float", "transformer"
 # All utterances as one: what an archive takes, or one long stream.
 AT_ONCE = "_at_once"
 # Of the transformer, where there is no neural prior to be like.
-PARAMETERS, EPOCHS = 100_000, 20
+PARAMETERS, EPOCHS, PATIENCE = 100_000, 40, 5
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def known_coders() -> list[str]:
     """Names of all coders, each after those that it depends on."""
     fragments = {path.stem for path in FRAGMENTS.glob("*.yaml")}
     ours = [BASE, *sorted(fragments - {BASE, ADAPTIVE}), ADAPTIVE]
-    return [*ours, FIXED, HUFFMAN, *ARCHIVES, TRANSFORMER]
+    return [*ours, FIXED, HUFFMAN, *ARCHIVES, NEURAL_FLOAT, TRANSFORMER]
 
 
 class Fitting:
@@ -75,7 +77,9 @@ class Fitting:
         self._codes, self._sizes = train.utterances, train.cardinalities
         self._seed = seed
         self._priors: dict[str, Prior] = {}
-        self._epochs = EPOCHS
+        self._float_network: FloatNetworkPrior | None = None
+        self._parameters = PARAMETERS
+        self._epochs, self._patience = EPOCHS, PATIENCE
 
     def fit(self, name: str) -> Iterator[Contestant]:
         """All that a name stands for.
@@ -88,9 +92,14 @@ class Fitting:
         Yields
         ------
         Contestant
-            Archives see the messages one by one, then all at once. Adaptive
-            priors stand on each of the priors that were fitted before, and
-            see both too.
+            Archives see the messages one by one, then all at once, and so
+            does the static prior, to compare with. Adaptive priors stand on
+            each of the priors that were fitted before, and see both too.
+
+        Raises
+        ------
+        ConfigurationError
+            If the float network is wanted and the neural prior was not.
         """
         if name == FIXED:
             yield Contestant(name, FixedCoder(self._sizes))
@@ -100,23 +109,44 @@ class Fitting:
         elif name in ARCHIVES:
             coder = ArchiveCoder.fit(name, self._codes, self._sizes)
             yield from _both(name, coder)
+        elif name == NEURAL:
+            yield self._neural()
+        elif name == NEURAL_FLOAT:
+            yield self._neural_float()
         elif name == TRANSFORMER:
             yield self._transformer()
         elif name == ADAPTIVE:
             yield from self._adaptive()
+        elif name == BASE:
+            yield from _both(name, *self._prior(name))
         else:
-            yield self._prior(name)
+            yield Contestant(name, *self._prior(name))
 
-    def _prior(self, name: str) -> Contestant:
-        fitter, start = _fitter(name), perf_counter()
-        prior = fitter(self._codes, self._sizes)
+    def _prior(self, name: str) -> tuple[CodeCoder, Row]:
+        start = perf_counter()
+        prior = _fitter(name)(self._codes, self._sizes)
         self._priors[name] = prior
-        columns: Row = {"fit_s": perf_counter() - start}
-        if isinstance(prior, NeuralPrior):
-            self._epochs = fitter.keywords["epochs"]
-            columns["parameters"] = prior.parameters
-            columns["epochs_at_most"] = self._epochs
-        return Contestant(name, PriorCoder(prior), columns)
+        return PriorCoder(prior), {"fit_s": perf_counter() - start}
+
+    def _neural(self) -> Contestant:
+        fitter, start = _fitter(NEURAL), perf_counter()
+        fitted = fit_neural(fitter, self._codes, self._sizes)
+        seconds = perf_counter() - start
+        self._priors[NEURAL] = fitted.prior
+        self._float_network = FloatNetworkPrior(fitted.network)
+        self._parameters = fitted.prior.parameters
+        self._epochs = fitter.keywords.get("epochs", EPOCHS)
+        self._patience = fitter.keywords.get("patience", PATIENCE)
+        columns = self._learned(seconds, self._parameters, fitted.epochs)
+        return Contestant(NEURAL, PriorCoder(fitted.prior), columns)
+
+    def _neural_float(self) -> Contestant:
+        if self._float_network is None:
+            raise ConfigurationError(
+                "coders", NEURAL_FLOAT, f"{NEURAL} as well, which it is of"
+            )
+        coder = FloatNetworkCoder(self._float_network)
+        return Contestant(NEURAL_FLOAT, coder, {"parameters": self._parameters})
 
     def _adaptive(self) -> Iterator[Contestant]:
         fitter = _fitter(ADAPTIVE)
@@ -127,31 +157,42 @@ class Fitting:
             yield from _both(f"{ADAPTIVE}_{name}", PriorCoder(adaptive))
 
     def _transformer(self) -> Contestant:
-        parameters, start = PARAMETERS, perf_counter()
-        if NEURAL in self._priors:
-            parameters = self._priors[NEURAL].parameters
+        start = perf_counter()
         fitted = fit_transformer(
             self._codes,
             self._sizes,
-            parameters,
+            self._parameters,
             self._epochs,
+            self._patience,
             self._seed,
             tqdm.write,
         )
-        columns: Row = {
-            "fit_s": perf_counter() - start,
-            "parameters": fitted.parameters,
-            "epochs_at_most": self._epochs,
-            "epochs": fitted.epochs,
-        }
-        coder = TransformerCoder(TransformerPrior(fitted.model))
+        model = fitted.model
+        columns = self._learned(
+            perf_counter() - start, model.parameter_count, fitted.epochs
+        )
+        columns["tied_weights"] = "yes" if model.tied else "no"
+        coder = TransformerCoder(TransformerPrior(model))
         return Contestant(TRANSFORMER, coder, columns)
 
+    def _learned(self, seconds: float, parameters: int, epochs: int) -> Row:
+        """Columns of a network; one that was stopped might learn more."""
+        stopped = epochs >= self._epochs
+        return {
+            "fit_s": seconds,
+            "parameters": parameters,
+            "epochs_at_most": self._epochs,
+            "epochs": epochs,
+            "stopped_by_epoch_limit": "yes" if stopped else "no",
+        }
 
-def _both(name: str, coder: CodeCoder) -> Sequence[Contestant]:
+
+def _both(
+    name: str, coder: CodeCoder, columns: Row | None = None
+) -> Sequence[Contestant]:
     return (
-        Contestant(name, coder),
-        Contestant(name + AT_ONCE, coder, at_once=True),
+        Contestant(name, coder, columns or {}),
+        Contestant(name + AT_ONCE, coder, columns or {}, at_once=True),
     )
 
 

@@ -6,15 +6,22 @@ row a coder goes to ``results/entropy.json``. See ``benchmarks/README.md``.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 
 import torch
-from code_sets import CodeSet, load_codes
-from contestants import BASE, NEURAL, TRANSFORMER, Fitting, known_coders
+from code_sets import CodeSet
+from contestants import (
+    AT_ONCE,
+    BASE,
+    NEURAL,
+    NEURAL_FLOAT,
+    TRANSFORMER,
+    Contestant,
+    Fitting,
+    known_coders,
+)
+from data_sets import DataSet, add_data_arguments, data_sets
 from entropy_worker import SECONDS, Coding, measured_coding
-from run_codes import named_path, run_codes
 from tqdm import tqdm
 
 from speechbrain_acom.errors import ConfigurationError
@@ -28,25 +35,6 @@ SPEED_TARGETS = {
     BASE: ("million_symbols_per_second", 2.0),
     NEURAL: ("times_real_time", 100.0),
 }
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """Codes of one model on one data set.
-
-    Arguments
-    ---------
-    name : str
-        What the rows call it.
-    train : CodeSet
-        What every coder learns from.
-    tests : Sequence[CodeSet]
-        What is coded.
-    """
-
-    name: str
-    train: CodeSet
-    tests: Sequence[CodeSet]
 
 
 def rows_of(
@@ -93,7 +81,7 @@ def rows_of(
                     "codebook_size": max(test.cardinalities),
                     "messages": len(coding.payload_bytes),
                     **rates(coding, codings[BASE], test, one.at_once),
-                    **ratios(one.name, codings, test, seed),
+                    **ratios(one, codings, test, seed),
                     **bound(coding),
                     **one.columns,
                     "file_bytes": coding.file_bytes,
@@ -143,13 +131,13 @@ def rates(coding: Coding, base: Coding, test: CodeSet, at_once: bool) -> Row:
 
 
 def ratios(
-    name: str, codings: dict[str, Coding], test: CodeSet, seed: int
+    one: Contestant, codings: dict[str, Coding], test: CodeSet, seed: int
 ) -> Row:
-    """Payload over that of the static prior, and over the transformer's.
+    """Payload over that of the static prior, and over those of float models.
 
     Arguments
     ---------
-    name : str
+    one : Contestant
         The coder.
     codings : dict[str, Coding]
         Of all coders.
@@ -161,18 +149,21 @@ def ratios(
     Returns
     -------
     Row
-        Each ratio with its 95 % interval, over utterances drawn in pairs.
+        Each ratio with its 95 % interval, over utterances drawn in pairs. One
+        payload of all utterances is compared with such a one, which leaves
+        nothing to draw.
     """
     row: Row = {}
-    mine = codings[name].payload_bytes
-    for other in (BASE, TRANSFORMER):
-        if other not in codings or other == name:
+    mine = codings[one.name].payload_bytes
+    for other in (BASE, NEURAL_FLOAT, TRANSFORMER):
+        theirs = f"{other}{AT_ONCE if one.at_once else ''}"
+        if theirs not in codings or theirs == one.name:
             continue
-        theirs = codings[other].payload_bytes
-        if len(mine) != len(theirs):
-            row[f"{other}_ratio"] = float(mine.sum() / theirs.sum())
+        sizes = codings[theirs].payload_bytes
+        if one.at_once:
+            row[f"{other}_ratio"] = float(mine.sum() / sizes.sum())
             continue
-        interval = ratio_interval(mine, theirs, test.recordings, seed)
+        interval = ratio_interval(mine, sizes, test.recordings, seed)
         row[f"{other}_ratio"] = interval.value
         row[f"{other}_ratio_low"] = interval.low
         row[f"{other}_ratio_high"] = interval.high
@@ -231,36 +222,12 @@ def speeds(name: str, coding: Coding, test: CodeSet) -> Row:
     return row
 
 
-def data_sets(options: argparse.Namespace) -> Iterator[DataSet]:
-    """Codes of all that the command names, cut to its limit."""
-    for name, run in options.runs:
-        root = dict(options.data_folders).get(name)
-        train, *tests = run_codes(run, None, options.limit, root)
-        yield DataSet(name, train, tests)
-    read = partial(
-        load_codes,
-        cardinalities=options.cardinalities,
-        frames_per_s=options.frames_per_second,
-    )
-    for name, paths in options.codes:
-        files = paths.split(",")
-        if len(files) < 2:
-            raise ConfigurationError("codes", paths, "TRAIN.npz,TEST.npz")
-        train, *tests = (read(file).limited(options.limit) for file in files)
-        yield DataSet(name, train, tests)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure every coder on every data set and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--runs", nargs="+", type=named_path, default=[], metavar="NAME=FOLDER")
-    add("--codes", nargs="+", type=named_path, default=[], metavar="NAME=FILES")
-    add("--data_folders", nargs="+", type=named_path, default=[])
-    add("--cardinalities", nargs="+", type=int, help="of files without them")
-    add("--frames_per_second", type=float, help="of files without seconds")
+    add_data_arguments(parser)
     add("--coders", nargs="+", default=known_coders())
-    add("--limit", type=int, help="utterances of each split, at most")
     add("--seconds", type=float, default=SECONDS, help="time a coder and way")
     add("--seed", type=int, default=SEED)
     add("--output", default="results/entropy.json")
@@ -275,9 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows, described = [], []
     for data in data_sets(options):
         rows += rows_of(data, names, options.seed, options.seconds)
-        hours = [f"train {data.train.hours:.2f} h"]
-        hours += [f"{test.name} {test.hours:.2f} h" for test in data.tests]
-        described.append(f"{data.name}: {', '.join(hours)}")
+        described.append(data.described())
         # After each data set: the next one may take hours.
         write_results(options.output, rows, "; ".join(described), options.seed)
 

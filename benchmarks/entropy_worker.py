@@ -172,7 +172,7 @@ def encode(coder: CodeCoder, folder: Path, seconds: float) -> float:
             )
         ]
         sizes["message"] = [len(message) for message in messages]
-        _save(
+        save_strings(
             folder / "messages.npz",
             messages,
             merge=codes.framing.merge,
@@ -183,7 +183,7 @@ def encode(coder: CodeCoder, folder: Path, seconds: float) -> float:
         sizes["bits"] = bits
     np.savez(folder / "sizes.npz", **sizes)
     frames = [len(utterance) for utterance in codes.utterances]
-    _save(folder / "payloads.npz", payloads, code_frames=frames)
+    save_strings(folder / "payloads.npz", payloads, code_frames=frames)
     return fastest
 
 
@@ -209,7 +209,7 @@ def decode(coder: CodeCoder, folder: Path, seconds: float) -> float:
     DataError
         If a message holds other codes than its payload.
     """
-    payloads, stored = _load(folder / "payloads.npz")
+    payloads, stored = load_strings(folder / "payloads.npz")
     frames = stored["code_frames"].tolist()
     coder.decode(payloads[0], frames[0])
     decoded, fastest = _timed(
@@ -220,7 +220,7 @@ def decode(coder: CodeCoder, folder: Path, seconds: float) -> float:
         seconds,
     )
     if (folder / "messages.npz").exists():
-        messages, stored = _load(folder / "messages.npz")
+        messages, stored = load_strings(folder / "messages.npz")
         framing = Framing(int(stored["merge"]), bool(stored["run_lengths"]))
         for message, codes in zip(messages, decoded, strict=True):
             read = read_message(message, coder.prior, MODEL_HASH, framing)
@@ -243,14 +243,15 @@ def _timed(action: Callable[[], list], seconds: float) -> tuple[list, float]:
     return result, fastest
 
 
-def _save(path: Path, strings: Sequence[bytes], **more: object) -> None:
-    """Byte strings of any length, one after the other."""
+def save_strings(path: Path, strings: Sequence[bytes], **more: object) -> None:
+    """Write byte strings of any length, one after the other, and more."""
     lengths = [len(string) for string in strings]
     joined = np.frombuffer(b"".join(strings), np.uint8)
     np.savez(path, joined=joined, lengths=lengths, **more)
 
 
-def _load(path: Path) -> tuple[list[bytes], dict[str, np.ndarray]]:
+def load_strings(path: Path) -> tuple[list[bytes], dict[str, np.ndarray]]:
+    """Read what :func:`save_strings` wrote: the strings, and all of it."""
     with np.load(path) as file:
         stored = dict(file)
     joined = stored["joined"].tobytes()
@@ -260,14 +261,15 @@ def _load(path: Path) -> tuple[list[bytes], dict[str, np.ndarray]]:
 
 
 def _coder(name: str, folder: Path) -> CodeCoder:
-    if name == "TransformerCoder":
+    kinds = (PriorCoder, FixedCoder, HuffmanCoder, ArchiveCoder)
+    if name in ("TransformerCoder", "FloatNetworkCoder"):
         # Only here, so that the others start without torch.
         import torch
+        from float_network import FloatNetworkCoder
         from transformer_prior import TransformerCoder
 
         torch.set_num_threads(1)
-        return TransformerCoder.load(folder / "coder")
-    kinds = (PriorCoder, FixedCoder, HuffmanCoder, ArchiveCoder)
+        kinds = (TransformerCoder, FloatNetworkCoder)
     return {kind.__name__: kind for kind in kinds}[name].load(folder / "coder")
 
 

@@ -1,36 +1,30 @@
-"""A causal transformer over frames of codes, and its training.
+"""A causal transformer over frames of codes.
 
 As the language model of EnCodec (Défossez et al., High fidelity neural audio
 compression, 2022, section 3.3) it reads the codes of past frames, the sum of
-an embedding a codebook, and gives the probabilities of all K codes of the
-next frame at once, by K heads. Two things differ, in its favour on short
-recordings: attention weighs frames by their distance (Press et al., Train
-short, test long, 2021) instead of adding sinusoids, and training stops early.
+an embedding a codebook, and gives the probabilities of the K codes of the next
+frame by K heads. Three things differ, all in its favour on short recordings:
+attention weighs frames by their distance (Press et al., Train short, test
+long, 2021) instead of adding sinusoids; a head sees the coarser codes of its
+own frame, too; and heads may compare with the embeddings instead of having
+weights of their own (Press and Wolf, Using the output embedding to improve
+language models, 2017).
 """
 
-import copy
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 LAYERS, HEADS = 2, 4
 # Frames that attention reaches back: 4 s at 25 frames/s, EnCodec's has 3.5 s.
 CONTEXT = 100
 # The best of a dozen on the development part of digits: a peer at its best.
 DROPOUT = 0.2
-WEIGHT_DECAY = 1.0
-LEARNING_RATE = 1e-2
-# Share of the steps in which the learning rate rises.
-WARM_UP = 0.1
-BATCH_SIZE = 16
-# Epochs without a better held-out loss after which training ends.
-PATIENCE = 5
-# Of the training utterances, the part that early stopping watches.
-HELD_OUT = 10
+# What stands in the place of the codes of the frame before the first.
+NO_FRAME = -1
 
 Cache = list[tuple[Tensor, Tensor]]
 
@@ -107,8 +101,71 @@ class Block(nn.Module):
         return bias.masked_fill(hidden, -math.inf)
 
 
+class Head(nn.Module):
+    """Logits of one codebook's codes.
+
+    Arguments
+    ---------
+    width : int
+        Channels of a frame's state.
+    entries : int
+        V.
+    tied : bool
+        Whether a projection of the state is compared with the embeddings of
+        the entries; otherwise the head has weights for each of them.
+    coarser : bool
+        Whether there are coarser codebooks, whose codes of the same frame
+        are to be seen.
+    """
+
+    def __init__(
+        self, width: int, entries: int, tied: bool, coarser: bool
+    ) -> None:
+        super().__init__()
+        self.tied = tied
+        self.mixer = None
+        if coarser:
+            self.mixer = nn.Sequential(
+                nn.Linear(2 * width, width),
+                nn.GELU(),
+                nn.Dropout(DROPOUT),
+                nn.Linear(width, width),
+            )
+        self.projection = nn.Linear(
+            width, width if tied else entries, bias=tied
+        )
+        self.bias = nn.Parameter(torch.zeros(entries))
+
+    def forward(
+        self, state: Tensor, coarser: Tensor, entries: Tensor
+    ) -> Tensor:
+        """Logits of the codes.
+
+        Arguments
+        ---------
+        state : Tensor
+            Of the frames before, shape (..., width).
+        coarser : Tensor
+            Sum of the embeddings of the coarser codes, shape (..., width);
+            the coarsest codebook does not look at it.
+        entries : Tensor
+            Embeddings of the entries, shape (V, width).
+
+        Returns
+        -------
+        Tensor
+            Natural logarithms, not normalised, shape (..., V).
+        """
+        if self.mixer is not None:
+            state = state + self.mixer(torch.cat([state, coarser], dim=-1))
+        values = self.projection(state)
+        if self.tied:
+            values = functional.linear(values, entries)
+        return values + self.bias
+
+
 class FrameTransformer(nn.Module):
-    """Logits of the codes of each frame from the frames before it.
+    """Logits of each code from the frames before it and the coarser codes.
 
     Arguments
     ---------
@@ -118,14 +175,20 @@ class FrameTransformer(nn.Module):
         Channels, a multiple of the heads. Larger: more parameters.
     hidden : int
         Channels between the two linear layers of a block.
+    tied : bool
+        Whether the heads share their weights with the embeddings.
     """
 
     def __init__(
-        self, cardinalities: Sequence[int], width: int, hidden: int
+        self,
+        cardinalities: Sequence[int],
+        width: int,
+        hidden: int,
+        tied: bool = True,
     ) -> None:
         super().__init__()
         self.cardinalities = tuple(cardinalities)
-        self.width, self.hidden = width, hidden
+        self.width, self.hidden, self.tied = width, hidden, tied
         self.start = nn.Parameter(torch.zeros(width))
         self.embeddings = nn.ModuleList(
             [nn.Embedding(size, width) for size in self.cardinalities]
@@ -135,14 +198,17 @@ class FrameTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.heads = nn.ModuleList(
-            [nn.Linear(width, size) for size in self.cardinalities]
+            [
+                Head(width, size, tied, coarser=book > 0)
+                for book, size in enumerate(self.cardinalities)
+            ]
         )
         for embedding in self.embeddings:
             nn.init.normal_(embedding.weight, std=width**-0.5)
 
     @classmethod
     def of_size(
-        cls, cardinalities: Sequence[int], parameters: int
+        cls, cardinalities: Sequence[int], parameters: int, tied: bool = True
     ) -> "FrameTransformer":
         """The one whose number of parameters is nearest to a given one.
 
@@ -152,6 +218,8 @@ class FrameTransformer(nn.Module):
             Entries per codebook.
         parameters : int
             How many there should be.
+        tied : bool
+            Whether the heads share their weights with the embeddings.
 
         Returns
         -------
@@ -162,17 +230,23 @@ class FrameTransformer(nn.Module):
         with torch.device("meta"):
             while True:
                 wider = width + HEADS
-                if _size(cls(cardinalities, wider, 4 * wider)) > parameters:
+                larger = cls(cardinalities, wider, 4 * wider, tied)
+                if larger.parameter_count > parameters:
                     break
                 width = wider
             # What is left over goes between the linear layers.
-            least = _size(cls(cardinalities, width, hidden))
+            least = cls(cardinalities, width, hidden, tied).parameter_count
         per_channel = LAYERS * (2 * width + 1)
         hidden += max(0, round((parameters - least) / per_channel))
-        return cls(cardinalities, width, hidden)
+        return cls(cardinalities, width, hidden, tied)
+
+    @property
+    def parameter_count(self) -> int:
+        """Weights that are trained, shared ones once."""
+        return sum(weights.numel() for weights in self.parameters())
 
     def forward(self, codes: Tensor) -> list[Tensor]:
-        """Logits of every frame of a padded batch.
+        """Logits of every frame of whole utterances.
 
         Arguments
         ---------
@@ -184,196 +258,62 @@ class FrameTransformer(nn.Module):
         list[Tensor]
             K tensors, shape (batch, time, V_k).
         """
-        start = self.start.expand(len(codes), 1, -1)
-        read = torch.cat([start, self._embedded(codes[:, :-1])], dim=1)
-        return self._logits(read, [None] * LAYERS)[0]
+        read = functional.pad(codes[:, :-1], (0, 0, 1, 0), value=NO_FRAME)
+        states, _ = self.states(read)
+        return [
+            self.logits(states, codes[..., :book])
+            for book in range(len(self.cardinalities))
+        ]
 
-    def following(
-        self, frame: Sequence[int] | None, past: Cache | None
-    ) -> tuple[list[Tensor], Cache]:
-        """Logits of the frame after one frame, shape (V_k,) each.
+    def states(
+        self, read: Tensor, past: Cache | None = None
+    ) -> tuple[Tensor, Cache]:
+        """What is known of each frame from the frames before it.
 
         Arguments
         ---------
-        frame : Sequence[int] | None
-            K codes; None: the frame wanted is the first.
+        read : Tensor
+            Codes of the frame before each, int64, shape (batch, time, K); -1
+            where there is none.
         past : Cache | None
-            What the call before gave; None with the first frame.
+            What the call for the frames before gave; None: there are none.
 
         Returns
         -------
-        tuple[list[Tensor], Cache]
-            Logits, and what to give to the next call.
+        tuple[Tensor, Cache]
+            Shape (batch, time, width), and what to give to the next call.
         """
-        if frame is None:
-            read = self.start.view(1, 1, -1)
-        else:
-            read = self._embedded(torch.tensor(frame).view(1, 1, -1))
-        logits, past = self._logits(read, past or [None] * LAYERS)
-        return [each[0, 0] for each in logits], past
-
-    def _embedded(self, codes: Tensor) -> Tensor:
-        columns = zip(self.embeddings, codes.unbind(-1), strict=True)
-        return sum(embedding(column) for embedding, column in columns)
-
-    def _logits(
-        self, values: Tensor, past: Sequence[tuple[Tensor, Tensor] | None]
-    ) -> tuple[list[Tensor], Cache]:
-        kept = []
-        for block, before in zip(self.blocks, past, strict=True):
+        embedded = self._embedded(read.clamp(min=0))
+        first = read[..., :1] == NO_FRAME
+        values, kept = torch.where(first, self.start, embedded), []
+        for block, before in zip(
+            self.blocks, past or [None] * LAYERS, strict=True
+        ):
             values, after = block(values, before)
             kept.append(after)
-        values = self.norm(values)
-        return [head(values) for head in self.heads], kept
+        return self.norm(values), kept
 
+    def logits(self, states: Tensor, coarser: Tensor) -> Tensor:
+        """Logits of the next codebook's codes.
 
-@dataclass(frozen=True)
-class Fitted:
-    """A trained transformer and how it was trained.
+        Arguments
+        ---------
+        states : Tensor
+            Of some frames, shape (..., width).
+        coarser : Tensor
+            Their codes of the first k codebooks, int64, shape (..., k).
 
-    Arguments
-    ---------
-    model : FrameTransformer
-        With the weights of the best epoch.
-    parameters : int
-        Trained weights.
-    epochs : int
-        Passes over the training codes that were made.
-    """
+        Returns
+        -------
+        Tensor
+            Of codebook k, shape (..., V_k).
+        """
+        book = coarser.shape[-1]
+        embedded = self._embedded(coarser) if book else states
+        entries = self.embeddings[book].weight
+        return self.heads[book](states, embedded, entries)
 
-    model: FrameTransformer
-    parameters: int
-    epochs: int
-
-
-def fit_transformer(
-    codes: Sequence[np.ndarray],
-    cardinalities: Sequence[int],
-    parameters: int,
-    epochs: int,
-    seed: int = 0,
-    report: Callable[[str], None] = lambda line: None,
-) -> Fitted:
-    """Train on nine tenths of the utterances, stop early by the last tenth.
-
-    Arguments
-    ---------
-    codes : Sequence[np.ndarray]
-        Integers, each of shape (frame, K); at least two.
-    cardinalities : Sequence[int]
-        Entries per codebook.
-    parameters : int
-        How many there should be, about.
-    epochs : int
-        Passes at most.
-    seed : int
-        Of weights, order and choice of the held-out utterances.
-    report : Callable[[str], None]
-        Called with a line after each epoch.
-
-    Returns
-    -------
-    Fitted
-        The model of the epoch with the smallest held-out loss.
-    """
-    torch.manual_seed(seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = FrameTransformer.of_size(cardinalities, parameters)
-    _start_as_static(model, codes)
-    model.to(device)
-    order = torch.randperm(len(codes)).tolist()
-    held_out = max(1, len(codes) // HELD_OUT)
-    tensors = [
-        torch.from_numpy(codes[index]).long().to(device) for index in order
-    ]
-    watched, trained = tensors[:held_out], tensors[held_out:]
-    steps = epochs * math.ceil(len(trained) / BATCH_SIZE)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: (
-            min(1.0, (step + 1) / (WARM_UP * steps))
-            * (1 + math.cos(math.pi * step / steps))
-            / 2
-        ),
-    )
-    best, best_epoch, weights = math.inf, 0, model.state_dict()
-    for epoch in range(1, epochs + 1):
-        for batch in torch.randperm(len(trained)).split(BATCH_SIZE):
-            model.train()
-            bits, count = _bits(model, [trained[index] for index in batch])
-            optimizer.zero_grad()
-            (bits / count).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-        loss = mean_bits(model, watched)
-        report(f"epoch {epoch}: {loss:.3f} bits a code on held-out codes")
-        if loss < best:
-            best, best_epoch = loss, epoch
-            weights = copy.deepcopy(model.state_dict())
-        if epoch - best_epoch >= PATIENCE:
-            break
-    model.load_state_dict(weights)
-    return Fitted(model.cpu().eval(), _size(model), epoch)
-
-
-@torch.no_grad()
-def _start_as_static(
-    model: FrameTransformer, codes: Sequence[np.ndarray]
-) -> None:
-    """Let it give the shares of the training codes, whatever came before."""
-    columns = np.concatenate(list(codes)).T
-    for head, column in zip(model.heads, columns, strict=True):
-        counts = np.bincount(column, minlength=head.out_features) + 0.5
-        head.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
-        head.weight.zero_()
-
-
-@torch.no_grad()
-def mean_bits(model: FrameTransformer, codes: Sequence[Tensor]) -> float:
-    """Bits a code of utterances under a model, in evaluation mode.
-
-    Arguments
-    ---------
-    model : FrameTransformer
-        The model.
-    codes : Sequence[Tensor]
-        int64, each of shape (frame, K).
-
-    Returns
-    -------
-    float
-        The mean over all codes.
-    """
-    model.eval()
-    sums = [
-        _bits(model, codes[start : start + BATCH_SIZE])
-        for start in range(0, len(codes), BATCH_SIZE)
-    ]
-    return float(sum(bits for bits, _ in sums)) / sum(n for _, n in sums)
-
-
-def _bits(
-    model: FrameTransformer, codes: Sequence[Tensor]
-) -> tuple[Tensor, int]:
-    """Bits of all codes of a batch together, and how many they are."""
-    ignored = -1
-    padded = nn.utils.rnn.pad_sequence(codes, True, padding_value=ignored)
-    logits = model(padded.clamp(min=0))
-    nats = sum(
-        nn.functional.cross_entropy(
-            each.flatten(0, 1),
-            column.flatten(),
-            ignore_index=ignored,
-            reduction="sum",
-        )
-        for each, column in zip(logits, padded.unbind(-1), strict=True)
-    )
-    return nats / math.log(2), sum(each.numel() for each in codes)
-
-
-def _size(model: nn.Module) -> int:
-    return sum(weights.numel() for weights in model.parameters())
+    def _embedded(self, codes: Tensor) -> Tensor:
+        """Sum of the embeddings of the first codebooks' codes."""
+        columns = zip(self.embeddings, codes.unbind(-1), strict=False)
+        return sum(embedding(column) for embedding, column in columns)

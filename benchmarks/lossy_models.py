@@ -1,4 +1,4 @@
-"""Cloud halves of a recipe's models, and what helps them over a loss."""
+"""Cloud halves of a recipe's models, what helps them over a loss, answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +10,23 @@ import torch
 from code_sets import CodeSet
 from torch import Tensor
 
+from speechbrain_acom.entropy.session import Session
 from speechbrain_acom.hparams import load_key
 from speechbrain_acom.inference import (
     AcomASR,
     AcomClassifier,
+    Label,
     load_interface,
 )
 from speechbrain_acom.inference.concealment import (
     Concealment,
     RepeatConcealment,
     VectorConcealment,
+    concealed_answer,
     mean_vector,
 )
 from speechbrain_acom.metrics.scores import class_accuracy, word_errors
+from speechbrain_acom.studies.results import Row
 from speechbrain_acom.training.ctc import ctc_cost
 from speechbrain_acom.training.mask_vector import (
     CodedExample,
@@ -48,12 +52,89 @@ class Model:
         The learned one of them, and how it was chosen.
     score : Callable
         Called with right and given answers; gives columns of a row.
+    usual_frames : int
+        Median of the frames at the cut of training utterances.
     """
 
     cloud: AcomASR | AcomClassifier
     concealments: Mapping[str, Concealment]
     learned: MaskVector
     score: Score
+    usual_frames: int
+
+    @property
+    def session(self) -> Session:
+        """What both sides agree on; messages end with their bytes."""
+        cloud = self.cloud
+        return Session(cloud.prior, cloud.model_hash, cloud.bottleneck.framing)
+
+
+class Listener:
+    """Answers to utterances of a test set, each of them given once.
+
+    Arguments
+    ---------
+    model : Model
+        The model.
+    test : CodeSet
+        The utterances.
+    """
+
+    def __init__(self, model: Model, test: CodeSet) -> None:
+        self._model, self._test = model, test
+        self._known: dict[tuple, str] = {}
+
+    def score(
+        self, arrived: Sequence[tuple[np.ndarray, np.ndarray]], name: str
+    ) -> dict[str, float]:
+        """Columns of a row.
+
+        Arguments
+        ---------
+        arrived : Sequence[tuple[np.ndarray, np.ndarray]]
+            Of each utterance codes, int64, shape (code frame, K), and what of
+            these is lost, bool, shape (code frame,).
+        name : str
+            Which concealment stands in the place of lost frames.
+        """
+        answers = [
+            self._answer(index, codes, lost, name)
+            for index, (codes, lost) in enumerate(arrived)
+        ]
+        return self._model.score(self._test.targets, answers)
+
+    def _answer(
+        self, index: int, codes: np.ndarray, lost: np.ndarray, name: str
+    ) -> str:
+        # Without a loss there is nothing to conceal.
+        name = name if lost.any() else ""
+        key = (index, codes.tobytes(), lost.tobytes(), name)
+        if key not in self._known:
+            model = self._model
+            answer = concealed_answer(
+                model.cloud,
+                torch.from_numpy(codes),
+                torch.from_numpy(lost),
+                int(self._test.num_frames[index]),
+                model.concealments[name or "none"],
+            )
+            self._known[key] = answer_text(answer)
+        return self._known[key]
+
+
+def answer_text(answer: str | Label) -> str:
+    """What is compared with the right answer: a text, or a class's name."""
+    return answer.name if isinstance(answer, Label) else answer
+
+
+def pooled(scores: Sequence[dict[str, float]]) -> Row:
+    """Mean, least and most of each figure over the seeds."""
+    row: Row = {}
+    for key in scores[0]:
+        values = [score[key] for score in scores]
+        row[key] = float(np.mean(values))
+        row[f"least_{key}"], row[f"most_{key}"] = min(values), max(values)
+    return row
 
 
 def load_model(
@@ -115,6 +196,7 @@ def load_model(
         },
         learned,
         word_errors if isinstance(cloud, AcomASR) else class_accuracy,
+        int(np.median(train.num_frames)),
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from code_coders import PriorCoder
-from frame_transformer import Cache, FrameTransformer
+from frame_transformer import NO_FRAME, Cache, FrameTransformer
 from torch import Tensor
 
 from speechbrain_acom.entropy.priors.contract import (
@@ -32,7 +32,7 @@ class TransformerPrior(Prior):
 
     The K codes of a frame follow each other as codes of a single codebook:
     the transformer cannot go plane by plane, since each code is predicted
-    from all of the earlier frames.
+    from all codes of the earlier frames.
 
     Arguments
     ---------
@@ -68,6 +68,7 @@ class TransformerPrior(Prior):
                 "cardinalities": model.cardinalities,
                 "width": model.width,
                 "hidden": model.hidden,
+                "tied": model.tied,
                 "weights": model.state_dict(),
             },
             stored,
@@ -96,30 +97,53 @@ class TransformerPredictor(Predictor):
     def __init__(self, model: FrameTransformer) -> None:
         self._model = model
         self._frame: list[int] = []
-        self._tables: list[np.ndarray] = []
         self._past: Cache | None = None
-        self._follow(None)
+        self._follow([NO_FRAME] * len(model.cardinalities))
 
     def frequencies(self, codebook: int) -> np.ndarray:
         """Table of the next code, int64, shape (largest V,)."""
-        return self._tables[len(self._frame)]
+        return self._table
 
     def update(self, codebook: int, entry: int) -> None:
         """Take note of a code; the last one of a frame asks for the next."""
         self._frame.append(entry)
-        if len(self._frame) == len(self._tables):
+        if len(self._frame) == len(self._model.cardinalities):
             self._follow(self._frame)
-            self._frame = []
+        else:
+            self._predict()
 
     @torch.inference_mode()
-    def _follow(self, frame: Sequence[int] | None) -> None:
-        logits, self._past = self._model.following(frame, self._past)
-        self._tables = [self._table(each) for each in logits]
+    def _follow(self, frame: Sequence[int]) -> None:
+        read = torch.tensor(frame).view(1, 1, -1)
+        states, self._past = self._model.states(read, self._past)
+        self._state, self._frame = states[0, 0], []
+        self._predict()
 
-    def _table(self, logits: Tensor) -> np.ndarray:
-        weights = logits.double().softmax(-1).numpy() * (1 << WEIGHT_BITS)
-        size = max(self._model.cardinalities)
-        return scaled(np.pad(weights, (0, size - len(weights))))
+    @torch.inference_mode()
+    def _predict(self) -> None:
+        coarser = torch.tensor(self._frame, dtype=torch.int64)
+        logits = self._model.logits(self._state, coarser)
+        self._table = float_table(logits, max(self._model.cardinalities))
+
+
+def float_table(logits: Tensor, size: int) -> np.ndarray:
+    """Round probabilities to the integers of our coder.
+
+    Arguments
+    ---------
+    logits : Tensor
+        Natural logarithms, not normalised, shape (V,).
+    size : int
+        Entries of the table, V or more; those behind V are as good as
+        impossible.
+
+    Returns
+    -------
+    np.ndarray
+        int64, shape (size,), each at least 1, their sum 2^24.
+    """
+    weights = logits.double().softmax(-1).numpy() * (1 << WEIGHT_BITS)
+    return scaled(np.pad(weights, (0, size - len(weights))))
 
 
 class TransformerCoder(PriorCoder):

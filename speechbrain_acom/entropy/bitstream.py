@@ -11,7 +11,7 @@ from speechbrain_acom.entropy.coder import decode, decode_certain, encode
 from speechbrain_acom.entropy.container import (
     CHECKSUM_BIT,
     FIRST,
-    MAX_FRAMES,
+    HASH_END,
     SCALABLE,
     VERSION_3,
     WHOLE,
@@ -24,8 +24,14 @@ from speechbrain_acom.entropy.container import (
 )
 from speechbrain_acom.entropy.framing import ONE_TO_ONE, Framing
 from speechbrain_acom.entropy.legacy import decode_frames
+from speechbrain_acom.entropy.limits import (
+    MAX_FRAMES,
+    FrameLimit,
+    check_readable,
+    check_writable,
+)
 from speechbrain_acom.entropy.priors.contract import Prior
-from speechbrain_acom.errors import BitstreamError, ConfigurationError
+from speechbrain_acom.errors import BitstreamError
 
 __all__ = [
     "MAX_FRAMES",
@@ -117,8 +123,8 @@ def write_message(
     bytes
         The payload and four bytes; one more from 128 frames on, and one more
         again from 16384 frames on. One more with a checksum, and one where
-        the number of codebooks is said: where not all are sent, or where the
-        message may be cut.
+        the number of codebooks is said (two from 128 codebooks on, three from
+        16384): where not all are sent, or where the message may be cut.
 
     Raises
     ------
@@ -140,14 +146,9 @@ def write_message(
     'ab ca fe 03 01 3f e6'
     """
     check_model_hash(model_hash)
-    if num_frames > MAX_FRAMES:
-        raise ConfigurationError(
-            "num_frames",
-            num_frames,
-            f"at most {MAX_FRAMES}: code a longer recording in pieces",
-        )
     codes = np.asarray(codes)
     columns = codes.shape[-1] if codes.ndim == 2 else 0
+    check_writable(num_frames, max(columns, 1))
     layout, sent = WHOLE, prior
     if framing.run_columns < columns < len(prior.cardinalities):
         layout, sent = FIRST, prior.first(columns)
@@ -171,8 +172,12 @@ def read_message(
     prior: Prior,
     model_hash: bytes,
     framing: Framing = ONE_TO_ONE,
+    max_frames: int | None = None,
 ) -> Message:
     """Decode one message.
+
+    It takes time and memory in proportion to its frames, which few bytes may
+    hold many of: docs/bitstream.md says how much.
 
     Arguments
     ---------
@@ -185,6 +190,11 @@ def read_message(
         Two bytes that name this model.
     framing : Framing
         Frames at the cut that each frame of codes covers; one, by default.
+    max_frames : int | None
+        Frames at the cut that are read at most: what the longest recording
+        has that is to be expected. None: 1024, and 256 more for each byte of
+        the message, which real recordings stay far below. A message of more
+        is refused before anything of it is decoded.
 
     Returns
     -------
@@ -193,9 +203,11 @@ def read_message(
 
     Raises
     ------
+    ConfigurationError
+        If ``max_frames`` is less than 1.
     BitstreamError
-        As :func:`read_header`, or if there are not that many codebooks, runs
-        end after the last frame, or the payload is not the one that the
+        As :func:`read_header`, or if there are too many frames, there are not
+        that many codebooks, runs end after the last frame, or the payload is not the one that the
         encoder gives for the decoded codes.
 
     Example
@@ -207,8 +219,12 @@ def read_message(
     >>> read_message(message, prior, b"\\xca\\xfe").codes.tolist()
     [[0, 2], [0, 1], [1, 2]]
     """
+    limit = FrameLimit(len(message), max_frames)
     header = read_header(message, model_hash)
     sent = _sent_prior(header, prior, framing)
+    codes_per_frame = len(sent.cardinalities)
+    check_readable("message", header.num_frames, codes_per_frame, HASH_END)
+    limit.check("message", header.num_frames, HASH_END)
     end = header.header_bytes + header.payload_bytes
     if header.scalable:
         read = decode_certain
@@ -226,7 +242,7 @@ def read_message(
         header.num_frames,
         header.payload_bytes,
         num_codebooks=codes.shape[1] - framing.run_columns,
-        sent_codebooks=len(sent.cardinalities) - framing.run_columns,
+        sent_codebooks=codes_per_frame - framing.run_columns,
     )
 
 

@@ -5,6 +5,7 @@ The format is described byte by byte in docs/bitstream.md.
 
 from dataclasses import dataclass
 
+from speechbrain_acom.entropy.limits import MAX_FRAMES
 from speechbrain_acom.errors import BitstreamError, ConfigurationError
 
 MAGIC = 0xA
@@ -19,13 +20,11 @@ STREAM = VERSION_3 | AGREED
 SESSION = STREAM | CHECKSUM_BIT
 
 MODEL_HASH_BYTES = 2
-# 43 minutes at 25 frames/s. It bounds what a forged count can make a reader
-# allocate.
-MAX_FRAMES = 1 << 16
 # More than any prior has; a larger number is not worth reading to its end.
 MAX_CODEBOOKS = 1 << 16
 
-_HASH_END = 1 + MODEL_HASH_BYTES
+# Behind the hash stands the number of frames.
+HASH_END = 1 + MODEL_HASH_BYTES
 _CRC_POLYNOMIAL = 0x07
 # What the checksum is combined with at its end. Without it, as in versions 1
 # and 2, zeros behind a message leave the checksum right.
@@ -78,12 +77,13 @@ def check_model_hash(model_hash: bytes) -> None:
 
 
 def check_same_model(found: bytes, model_hash: bytes, what: str) -> None:
-    """Raise BitstreamError if the two bytes name another model."""
+    """Raise BitstreamError if the two bytes name another model or prior."""
     check_model_hash(model_hash)
     if found != model_hash:
         raise BitstreamError(
             f"{what} of model {found.hex()}, this is model "
-            f"{model_hash.hex()}: decode it with the model that wrote it",
+            f"{model_hash.hex()} (another model, or the same with another "
+            "prior): decode it with the model and the prior that wrote it",
             1,
         )
 
@@ -122,11 +122,11 @@ def read_header(message: bytes, model_hash: bytes | None = None) -> Header:
     # The checksum of a message that may be cut stands before the payload.
     end = len(message) - 1 if checked and not scalable else len(message)
     if end < len(message):
-        check_crc(message, _HASH_END + 1, OLD_CRC_END if old else CRC_END)
-    if len(message) <= _HASH_END:
-        raise _cut_short(message, _HASH_END + 1)
+        check_crc(message, HASH_END + 1, OLD_CRC_END if old else CRC_END)
+    if len(message) <= HASH_END:
+        raise _cut_short(message, HASH_END + 1)
     num_frames, start = read_count(
-        message[:end], _HASH_END, MAX_FRAMES, "frames"
+        message[:end], HASH_END, MAX_FRAMES, "frames"
     )
     num_codebooks = None
     if form == FIRST_CODEBOOKS or not old and layout != WHOLE:
@@ -137,10 +137,10 @@ def read_header(message: bytes, model_hash: bytes | None = None) -> Header:
         check_crc(message[: start + 1], start)
         start += 1
     if model_hash is not None:
-        check_same_model(message[1:_HASH_END], model_hash, "message")
+        check_same_model(message[1:HASH_END], model_hash, "message")
     return Header(
         version=form if old else 3,
-        model_hash=message[1:_HASH_END],
+        model_hash=message[1:HASH_END],
         num_frames=num_frames,
         num_codebooks=num_codebooks,
         header_bytes=start,
@@ -152,7 +152,7 @@ def read_header(message: bytes, model_hash: bytes | None = None) -> Header:
 def check_magic(message: bytes, what: str) -> None:
     """Raise BitstreamError unless there is a first byte with the magic."""
     if not message:
-        raise _cut_short(message, _HASH_END + 1)
+        raise _cut_short(message, HASH_END + 1)
     if message[0] >> 4 != MAGIC:
         raise BitstreamError(
             f"{what}: starts with {message[0]:02x}, expected a first half-byte "

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from speechbrain_acom.entropy.coder import check_shortest
-from speechbrain_acom.entropy.container import MAX_FRAMES
 from speechbrain_acom.entropy.interval import (
     WORD_BYTES,
     Interval,
@@ -20,6 +19,7 @@ from speechbrain_acom.entropy.interval import (
     RangeEncoder,
     edges,
 )
+from speechbrain_acom.entropy.limits import MAX_FRAMES
 from speechbrain_acom.entropy.priors.contract import TOTAL_FREQUENCY
 from speechbrain_acom.entropy.priors.static import StaticPrior
 from speechbrain_acom.errors import ConfigurationError

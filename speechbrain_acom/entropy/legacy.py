@@ -4,9 +4,10 @@ from array import array
 
 import numpy as np
 
-from speechbrain_acom.entropy.coder import check_runs, check_shortest
+from speechbrain_acom.entropy.coder import check_shortest
 from speechbrain_acom.entropy.framing import Framing
 from speechbrain_acom.entropy.interval import RangeDecoder
+from speechbrain_acom.entropy.planes import check_runs
 from speechbrain_acom.entropy.priors.contract import Prior
 from speechbrain_acom.entropy.symbols import MessageTables, SymbolDecoder
 
@@ -78,4 +79,5 @@ def decode_frames(
     if framing.run_lengths:
         check_runs(left, num_frames, decoder)
     check_shortest(decoder, decoder.shortest().rstrip(b"\0"))
-    return np.array(codes, dtype=np.int64).reshape(-1, columns)
+    # The same memory: a copy would double it.
+    return np.frombuffer(codes, dtype=np.int64).reshape(-1, columns)

@@ -8,7 +8,6 @@ import numpy as np
 
 from speechbrain_acom.entropy.bitstream import Message
 from speechbrain_acom.entropy.container import (
-    MAX_FRAMES,
     SESSION,
     check_crc,
     check_magic,
@@ -20,6 +19,13 @@ from speechbrain_acom.entropy.container import (
 from speechbrain_acom.entropy.endings import ByteLength, Ending, uniform_edges
 from speechbrain_acom.entropy.framing import ONE_TO_ONE, Framing
 from speechbrain_acom.entropy.interval import RangeDecoder, RangeEncoder
+from speechbrain_acom.entropy.limits import (
+    FrameLimit,
+    check_max_frames,
+    check_readable,
+    check_writable,
+    longest_message,
+)
 from speechbrain_acom.entropy.priors import prior_digest
 from speechbrain_acom.entropy.priors.contract import Prior
 from speechbrain_acom.entropy.symbols import (
@@ -27,7 +33,7 @@ from speechbrain_acom.entropy.symbols import (
     SymbolDecoder,
     code_edges,
 )
-from speechbrain_acom.errors import BitstreamError, ConfigurationError
+from speechbrain_acom.errors import BitstreamError
 
 _DIGEST_BYTES = 2
 _HANDSHAKE_BYTES = 7
@@ -53,11 +59,14 @@ class Session:
         length of the message.
     checksum : bool
         Whether a byte is spent on a CRC-8 behind the payload.
+    max_frames : int | None
+        Frames at the cut that this side reads at most of one message; None:
+        1024, and 256 more for each byte. Each side has its own.
 
     Raises
     ------
     ConfigurationError
-        If ``model_hash`` is not two bytes.
+        If ``model_hash`` is not two bytes, or ``max_frames`` less than 1.
 
     Example
     -------
@@ -76,9 +85,11 @@ class Session:
     framing: Framing = ONE_TO_ONE
     ending: Ending = field(default_factory=ByteLength)
     checksum: bool = False
+    max_frames: int | None = None
 
     def __post_init__(self) -> None:
         check_model_hash(self.model_hash)
+        check_max_frames(self.max_frames)
 
     def handshake(self) -> bytes:
         """Seven bytes that name the model, its prior and the settings."""
@@ -158,12 +169,7 @@ class Session:
         BitstreamError
             If a code is not an entry of its codebook.
         """
-        if num_frames > MAX_FRAMES:
-            raise ConfigurationError(
-                "num_frames",
-                num_frames,
-                f"at most {MAX_FRAMES}: code a longer recording in pieces",
-            )
+        check_writable(num_frames, len(self.prior.cardinalities))
         frames = code_edges(codes, self.prior)
         self.framing.check(np.asarray(codes), num_frames)
         encoder = RangeEncoder(self.ending.interval())
@@ -196,8 +202,8 @@ class Session:
         Raises
         ------
         BitstreamError
-            If the message is corrupted, or not the one that the encoder
-            gives for any codes.
+            If the message is corrupted, not the one that the encoder gives
+            for any codes, or has more frames than this side reads.
         """
         if self.checksum:
             check_crc(message, 0)
@@ -215,18 +221,24 @@ class Session:
         if self._partial:
             num_frames -= decoder.decode(uniform_edges(self.framing.merge))
         tables = MessageTables(self.prior)
+        books = tables.num_codebooks
+        limit = FrameLimit(len(decoder.data), self.max_frames)
+        most = min(limit.frames, longest_message(books))
         symbols, codes = SymbolDecoder(decoder, tables), array("q")
         while not ended():
             frame = symbols.frame()
             decoder.check_length()
             codes.extend(frame)
             num_frames += self.framing.covered(frame)
-            if num_frames > MAX_FRAMES:
-                raise decoder.error("too many frames", f"{MAX_FRAMES}")
+            if num_frames > most:
+                place = decoder.place
+                check_readable("payload", num_frames, books, place)
+                limit.check("payload", num_frames, place)
         if num_frames < 0:
             raise decoder.error("less than no frame", "0 or more")
-        shape = (-1, tables.num_codebooks)
-        return np.array(codes, dtype=np.int64).reshape(shape), num_frames
+        # The same memory: a copy would double it.
+        found = np.frombuffer(codes, dtype=np.int64)
+        return found.reshape(-1, books), num_frames
 
     @property
     def _partial(self) -> bool:

@@ -26,6 +26,7 @@ from speechbrain_acom.entropy.interval import (
     RangeDecoder,
     RangeEncoder,
 )
+from speechbrain_acom.entropy.limits import FrameLimit, check_max_frames
 from speechbrain_acom.entropy.priors.contract import TOTAL_FREQUENCY, Prior
 from speechbrain_acom.entropy.symbols import MessageTables, SymbolDecoder
 from speechbrain_acom.errors import BitstreamError, ConfigurationError
@@ -188,20 +189,27 @@ class StreamDecoder:
         The prior that the encoder uses.
     model_hash : bytes
         Two bytes that name this model.
+    max_frames : int | None
+        Frames of codes that one push may give at most; None: 1024, and 256
+        more for each byte of the push.
 
     Raises
     ------
     ConfigurationError
-        If ``model_hash`` is not two bytes.
+        If ``model_hash`` is not two bytes, or ``max_frames`` less than 1.
     """
 
-    def __init__(self, prior: Prior, model_hash: bytes) -> None:
+    def __init__(
+        self, prior: Prior, model_hash: bytes, max_frames: int | None = None
+    ) -> None:
         check_model_hash(model_hash)
+        check_max_frames(max_frames)
         self._model_hash = model_hash
+        self._max_frames = max_frames
         self._columns = len(prior.cardinalities)
         self._decoder = RangeDecoder(bytearray())
         self._symbols = SymbolDecoder(self._decoder, MessageTables(prior))
-        self._frames = self._read()
+        self._frames: Iterator[list[int] | None] = self._read()
 
     def push(self, received: bytes) -> np.ndarray:
         """Take some bytes.
@@ -221,23 +229,31 @@ class StreamDecoder:
         ------
         BitstreamError
             If the bytes are no stream, or one of another model, or no encoder
-            writes them; from then on at every push.
+            writes them, or they give too many frames; from then on at every
+            push.
         """
         self._decoder.data += received
-        codes = array("q")
+        limit = FrameLimit(len(received), self._max_frames)
+        codes, num_frames, most = array("q"), 0, limit.frames
         for frame in self._frames:
             if frame is None:
                 self._forget(self._decoder.interval.words * WORD_BYTES)
                 self._decoder.interval.words = 0
                 break
             codes.extend(frame)
+            num_frames += 1
+            if num_frames > most:
+                self._frames = iter(())
+                limit.check("push", num_frames, self._decoder.place)
         else:
             raise BitstreamError(
                 "stream: it was broken before, expected no more of it: start "
                 "a new one",
                 self._decoder.first_byte,
             )
-        return np.array(codes, dtype=np.int64).reshape(-1, self._columns)
+        # The same memory: a copy would double it.
+        found = np.frombuffer(codes, dtype=np.int64)
+        return found.reshape(-1, self._columns)
 
     def _read(self) -> Iterator[list[int] | None]:
         """Frames, and None wherever more bytes are needed."""

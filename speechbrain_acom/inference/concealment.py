@@ -211,6 +211,7 @@ def concealed_answer(
     BitstreamError
         If the cloud half cannot be run on so many frames.
     """
+    interface.need_half("cloud")
     values = concealment.features(
         interface.bottleneck,
         codes.to(interface.device),

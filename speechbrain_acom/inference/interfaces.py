@@ -230,7 +230,7 @@ class AcomInterface(Pretrained):
         num_frames : int
             Frames at the cut, before merging.
         """
-        self._need("device")
+        self.need_half("device")
         signal = checked_signal(signal).to(self.device)
         signal = pad_short(signal, self.hparams.sample_rate)
         lengths = torch.ones(1, device=self.device)
@@ -293,13 +293,17 @@ class AcomInterface(Pretrained):
             MessageOptions(checksum, scalable),
         )
 
-    def read(self, message: bytes) -> Message:
+    def read(self, message: bytes, max_frames: int | None = None) -> Message:
         """Turn one message back into codes.
 
         Arguments
         ---------
         message : bytes
             What :meth:`encode` gave, here or on another machine.
+        max_frames : int | None
+            Frames at the cut that are read at most: as many as the longest
+            recording has that is to be expected. None: as
+            :func:`~speechbrain_acom.entropy.bitstream.read_message`.
 
         Returns
         -------
@@ -309,10 +313,15 @@ class AcomInterface(Pretrained):
         Raises
         ------
         BitstreamError
-            If the message is damaged, or of another model or version.
+            If the message is damaged, of another model or version, or of more
+            frames.
         """
         return read_message(
-            message, self.prior, self.model_hash, self.bottleneck.framing
+            message,
+            self.prior,
+            self.model_hash,
+            self.bottleneck.framing,
+            max_frames,
         )
 
     def decode_output(self, message: bytes) -> Tensor:
@@ -358,7 +367,7 @@ class AcomInterface(Pretrained):
         ConfigurationError
             If only the device half is loaded.
         """
-        self._need("cloud")
+        self.need_half("cloud")
         if read.num_frames == 0:
             raise BitstreamError(
                 "message: found 0 frames, expected at least 1: forged, for "
@@ -389,7 +398,7 @@ class AcomInterface(Pretrained):
         ConfigurationError
             If only the device half is loaded.
         """
-        self._need("cloud")
+        self.need_half("cloud")
         lengths = torch.ones(1, device=self.device)
         try:
             return self.mods.split.cloud(values, lengths)
@@ -410,7 +419,19 @@ class AcomInterface(Pretrained):
                 f"message: {error}: forged, for no encoder writes this"
             ) from error
 
-    def _need(self, half: str) -> None:
+    def need_half(self, half: str) -> None:
+        """Raise if a half is not loaded.
+
+        Arguments
+        ---------
+        half : str
+            "device" or "cloud".
+
+        Raises
+        ------
+        ConfigurationError
+            If only the other one is.
+        """
         if self.loaded_half not in ("both", half):
             raise ConfigurationError(
                 "half", self.loaded_half, f"{half} or both for this call"

@@ -32,11 +32,14 @@ class AcomSession:
     checksum : bool
         Whether a byte of every message is spent on finding damage. Without
         it nearly every string of bytes has some answer.
+    max_frames : int | None
+        Frames at the cut that the cloud half reads at most of one message;
+        None: as for ``Session``.
 
     Raises
     ------
     ConfigurationError
-        If the quantizer has no such k.
+        If the quantizer has no such k, or ``max_frames`` is less than 1.
 
     Example
     -------
@@ -53,6 +56,7 @@ class AcomSession:
         num_codebooks: int | None = None,
         ending: Ending = BYTE_LENGTH,
         checksum: bool = False,
+        max_frames: int | None = None,
     ) -> None:
         bottleneck = interface.bottleneck
         books = bottleneck.quantizer.checked_num_codebooks(num_codebooks)
@@ -65,6 +69,7 @@ class AcomSession:
             bottleneck.framing,
             ending,
             checksum,
+            max_frames,
         )
 
     def handshake(self) -> bytes:

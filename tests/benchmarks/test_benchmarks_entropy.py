@@ -6,15 +6,16 @@ from itertools import cycle, islice
 
 import contestants
 import entropy
-import frame_transformer
 import numpy as np
 import pytest
 import torch
+import transformer_training
 from code_coders import ArchiveCoder, FixedCoder, HuffmanCoder, PriorCoder
 from code_sets import CodeSet
 from contestants import Fitting
 from entropy_worker import Coding, measured_coding
-from frame_transformer import FrameTransformer, fit_transformer
+from float_network import FloatNetworkCoder, FloatNetworkPrior
+from frame_transformer import FrameTransformer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -22,8 +23,10 @@ from transformer_prior import TransformerCoder, TransformerPrior
 
 from speechbrain_acom.entropy.framing import ONE_TO_ONE, Framing
 from speechbrain_acom.entropy.priors import StaticPrior
+from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.studies.results import read_rows
+from speechbrain_acom.training.context_network import ContextNetwork
 
 SIZES = (5, 1, 300)
 
@@ -52,14 +55,31 @@ def code_set(utterances, sizes=SIZES, framing=ONE_TO_ONE):
 def baselines(sizes=SIZES):
     codes = drawn(3, 40, sizes=sizes)
     torch.manual_seed(0)
-    transformer = FrameTransformer(sizes, width=4, hidden=4)
+    models = [
+        FrameTransformer(sizes, width=4, hidden=4, tied=tied)
+        for tied in (True, False)
+    ]
+    network = ContextNetwork(
+        StaticPrior.fit(codes, sizes),
+        Context(recent_frames=2, pooled_groups=1),
+        embedding_dim=4,
+        hidden_dim=6,
+        hidden_layers=1,
+        dropout=0.5,
+        embedding_dropout=0.5,
+    )
+    for part in (*models, network):
+        for weights in part.parameters():
+            torch.nn.init.normal_(weights, std=0.3)
     return {
         "static": PriorCoder(StaticPrior.fit(codes, sizes)),
         "fixed": FixedCoder(sizes),
         "huffman": HuffmanCoder.fit(codes, sizes),
         "zlib": ArchiveCoder.fit("zlib", codes, sizes),
         "xz": ArchiveCoder.fit("xz", codes, sizes),
-        "transformer": TransformerCoder(TransformerPrior(transformer)),
+        "tied": TransformerCoder(TransformerPrior(models[0])),
+        "untied": TransformerCoder(TransformerPrior(models[1])),
+        "float": FloatNetworkCoder(FloatNetworkPrior(network.eval())),
     }
 
 
@@ -139,43 +159,6 @@ def test_archives_take_the_layout_that_is_shorter_for_them(method):
     assert ArchiveCoder.fit(method, [noise], (1024,)).packing.unit == 1
 
 
-def test_the_transformer_learns_a_sequence_by_heart(monkeypatch):
-    monkeypatch.setattr(frame_transformer, "DROPOUT", 0.0)
-    monkeypatch.setattr(frame_transformer, "LEARNING_RATE", 2e-2)
-    beat = np.array([[0, 3], [1, 1], [2, 5], [1, 0], [4, 2]])
-    codes = np.tile(beat, (6, 1))
-    fitted = fit_transformer([codes] * 3, (5, 6), 6000, epochs=60)
-    coder = TransformerCoder(TransformerPrior(fitted.model))
-    assert coder.bits(codes) < 0.2 * codes.size
-    payload = coder.encode(codes)
-    assert np.array_equal(coder.decode(payload, len(codes)), codes)
-    assert 8 * len(payload) < coder.bits(codes) + 9
-
-
-def test_the_transformer_frame_by_frame_is_the_one_of_training(monkeypatch):
-    monkeypatch.setattr(frame_transformer, "CONTEXT", 4)
-    torch.manual_seed(0)
-    model = FrameTransformer((7, 3), width=8, hidden=8).eval()
-    codes = torch.from_numpy(drawn(1, 12, sizes=(7, 3))[0])
-    whole = model(codes.unsqueeze(0))
-    frame, past = None, None
-    for time, wanted in enumerate(
-        zip(*(each[0] for each in whole), strict=True)
-    ):
-        logits, past = model.following(frame, past)
-        for found, expected in zip(logits, wanted, strict=True):
-            assert torch.allclose(found, expected, atol=1e-5)
-        frame = codes[time].tolist()
-    assert past[0][0].shape[2] == 3
-
-
-@pytest.mark.parametrize("target", [20_000, 100_000])
-def test_the_transformer_has_the_size_that_was_asked_for(target):
-    model = FrameTransformer.of_size((256, 256), target)
-    size = sum(weights.numel() for weights in model.parameters())
-    assert size == pytest.approx(target, rel=0.01)
-
-
 def test_another_process_decodes_the_bytes():
     codes = code_set(drawn(4, 20, seed=2), framing=Framing(merge=2))
     coding = measured_coding(CODERS["static"], codes, 0)
@@ -210,7 +193,13 @@ def test_rows_say_what_every_coder_costs(tmp_path):
     command += ["--seconds", "0", "--coders"]
     entropy.main([*command, "static", "fixed", "zlib"])
     rows = {row["coder"]: row for row in read_rows(output)}
-    assert list(rows) == ["static", "fixed", "zlib", "zlib_at_once"]
+    assert list(rows) == [
+        "static",
+        "static_at_once",
+        "fixed",
+        "zlib",
+        "zlib_at_once",
+    ]
     static, fixed = rows["static"], rows["fixed"]
     # 3 and 9 bits a frame, 25 frames a second; 30 frames are 360 bits.
     assert fixed["cross_entropy_bps"] == fixed["payload_bps"] == 300
@@ -220,8 +209,15 @@ def test_rows_say_what_every_coder_costs(tmp_path):
     ratio = fixed["payload_bps"] / static["payload_bps"]
     assert fixed["static_ratio"] == pytest.approx(ratio, rel=1e-4)
     assert fixed["static_ratio_low"] <= ratio <= fixed["static_ratio_high"]
-    assert rows["zlib_at_once"]["messages"] == 1
-    assert rows["zlib_at_once"]["message_bps"] is None
+    archive, stream = rows["zlib_at_once"], rows["static_at_once"]
+    assert archive["messages"] == stream["messages"] == 1
+    assert archive["message_bps"] is stream["message_bps"] is None
+    # One long stream against one long stream, which has no bytes to fill up.
+    assert stream["payload_bps"] < static["payload_bps"]
+    ratio = archive["payload_bps"] / stream["payload_bps"]
+    assert archive["static_ratio"] == pytest.approx(ratio, rel=1e-4)
+    assert "static_ratio_low" not in archive
+    assert "static_ratio" not in stream
 
 
 def test_adaptive_priors_stand_on_all_others_and_the_peer_is_as_large(
@@ -240,25 +236,52 @@ def test_adaptive_priors_stand_on_all_others_and_the_peer_is_as_large(
     monkeypatch.setattr(contestants, "FRAGMENTS", tmp_path)
     names = contestants.known_coders()
     assert names[:3] == ["static", "neural", "adaptive"]
-    assert names[-1] == "transformer"
+    assert names[-2:] == ["neural_float", "transformer"]
     fitting = Fitting(code_set(drawn(8, 30)), seed=0)
-    chosen = (*names[:3], names[-1])
+    chosen = (*names[:3], *names[-2:])
     found = {one.name: one for name in chosen for one in fitting.fit(name)}
     assert list(found) == [
         "static",
+        "static_at_once",
         "neural",
         "adaptive_static",
         "adaptive_static_at_once",
         "adaptive_neural",
         "adaptive_neural_at_once",
+        "neural_float",
         "transformer",
     ]
     neural, peer = found["neural"].columns, found["transformer"].columns
     assert peer["parameters"] == pytest.approx(neural["parameters"], rel=0.02)
-    assert peer["epochs_at_most"] == neural["epochs_at_most"] == 1
+    for columns in (neural, peer):
+        assert columns["epochs_at_most"] == columns["epochs"] == 1
+        assert columns["stopped_by_epoch_limit"] == "yes"
+    assert found["neural_float"].columns["parameters"] == neural["parameters"]
     (codes,) = drawn(1, 20, seed=1)
     coder = found["adaptive_neural"].coder
     assert np.array_equal(coder.decode(coder.encode(codes), 20), codes)
+    # The same network, before it was rounded.
+    bits = [
+        found[name].coder.bits(codes) for name in ("neural", "neural_float")
+    ]
+    assert bits[0] == pytest.approx(bits[1], rel=0.01) and bits[0] != bits[1]
+
+
+def test_the_float_network_needs_the_prior_that_it_is_of():
+    fitting = Fitting(code_set(drawn(8, 30)), seed=0)
+    with pytest.raises(ConfigurationError, match="neural as well"):
+        list(fitting.fit("neural_float"))
+
+
+def test_training_that_ends_before_its_limit_says_so(monkeypatch, tmp_path):
+    fitting = Fitting(code_set(drawn(8, 30)), seed=0)
+    fitting._epochs, fitting._parameters = 30, 2000
+    monkeypatch.setattr(transformer_training, "LEARNING_RATE", 0.0)
+    (peer,) = fitting.fit("transformer")
+    # Nothing is learned: five epochs of patience.
+    assert peer.columns["epochs"] == 5
+    assert peer.columns["stopped_by_epoch_limit"] == "no"
+    assert peer.columns["tied_weights"] in ("yes", "no")
 
 
 def test_the_bound_allows_half_a_percent_and_a_byte_a_message():

@@ -3,55 +3,29 @@
 import numpy as np
 import packet_loss
 import pytest
-from code_sets import CodeSet
+from bit_errors import BIT_ERRORS
 from run_folders import run_folder
 
-from speechbrain_acom.entropy.framing import ONE_TO_ONE
 from speechbrain_acom.studies.results import read_rows
 
 
-def made(*lengths):
-    codes = [np.zeros((length, 1), dtype=np.int64) for length in lengths]
-    sizes, names = np.array(lengths), ["" for _ in lengths]
-    return CodeSet(
-        "made", codes, (2,), sizes / 25, sizes, ONE_TO_ONE, names, names
-    )
-
-
-def test_packets_are_lost_whole():
-    test = made(*([23] * 200))
-    lost = packet_loss.lost_frames(test, 10, 20, seed=0)
-    for mask in lost:
-        assert mask.shape == (23,) and mask.dtype == bool
-        for packet in (mask[:10], mask[10:20], mask[20:]):
-            assert packet.all() or not packet.any()
-    assert np.concatenate(lost).mean() == pytest.approx(0.2, abs=0.04)
-
-
 def test_a_larger_loss_takes_more_of_the_same():
-    test = made(50, 60)
+    counts = [50, 60, 0]
     masks = [
-        np.concatenate(packet_loss.lost_frames(test, 1, percent, seed=1))
+        np.concatenate(packet_loss.lost_packets(counts, 1, percent, seed=1))
         for percent in packet_loss.LOSSES_PERCENT
     ]
     assert not masks[0].any()
     for smaller, larger in zip(masks, masks[1:], strict=False):
         assert not (smaller & ~larger).any()
-    other = np.concatenate(packet_loss.lost_frames(test, 1, 20, seed=2))
+    other = np.concatenate(packet_loss.lost_packets(counts, 1, 20, seed=2))
     assert (other != masks[-1]).any()
 
 
-def test_bits_flip_with_their_probability():
-    message = bytes(range(256)) * 20
-    generator = np.random.default_rng(0)
-    assert packet_loss.flipped(message, 0.0, generator) == message
-    inverted = packet_loss.flipped(message, 1.0, generator)
-    assert inverted == bytes(byte ^ 255 for byte in message)
-    arrived = packet_loss.flipped(message, 0.01, generator)
-    changed = np.frombuffer(message, np.uint8) ^ np.frombuffer(
-        arrived, np.uint8
-    )
-    assert np.unpackbits(changed).mean() == pytest.approx(0.01, abs=0.002)
+def test_as_many_are_lost_as_were_to_be():
+    lost = packet_loss.lost_packets([23] * 100, 10, 20, seed=0)
+    assert {mask.shape for mask in lost} == {(23,)}
+    assert np.concatenate(lost).mean() == pytest.approx(0.2, abs=0.03)
 
 
 def tried(folder, exported):
@@ -117,16 +91,60 @@ def test_there_is_a_row_a_loss_and_concealment(rows):
         assert least <= row["wer_percent"] <= most
 
 
-def test_a_refused_message_has_no_answer(rows):
-    flips = [row for row in rows if row["impairment"] == "bit_errors"]
-    assert [row["bit_error_probability"] for row in flips] == [
-        1e-4,
-        1e-3,
-        1e-2,
+def test_what_packets_cost_is_more_than_what_they_hold(rows):
+    packets = [row for row in rows if row["impairment"] == "packets"]
+    # 0.5 s of noise, 13 frames, 7 codes, 3 packets: as many numbers, an end.
+    (payload,) = {row["payload_bps"] for row in packets}
+    (size,) = {row["message_bps"] for row in packets}
+    assert size == pytest.approx(payload + 8 * (3 + 1) / 0.5, rel=1e-4)
+
+
+def flips(rows, **wanted):
+    return [
+        row
+        for row in rows
+        if row["impairment"] == "bit_errors"
+        and all(row[key] == value for key, value in wanted.items())
     ]
-    for row in flips:
+
+
+def test_bits_flip_in_messages_and_packets_with_and_without_checksum(rows):
+    vectors = ["mean_vector", "learned_vector"]
+    for packet_frames, names in (
+        (None, ["none", *vectors]),
+        (3, ["none", "repeat", *vectors]),
+    ):
+        for checksum in ("yes", "no"):
+            found = flips(rows, packet_frames=packet_frames, checksum=checksum)
+            assert [
+                (row["bit_error_probability"], row["concealment"])
+                for row in found
+            ] == [(each, name) for each in BIT_ERRORS for name in names]
+    for key in ("payload_bps", "message_bps"):
+        checked, unchecked = (
+            flips(rows, packet_frames=3, checksum=checksum)[0][key]
+            for checksum in ("yes", "no")
+        )
+        # A byte for each of three packets.
+        extra = 8 * 3 / 0.5 if key == "message_bps" else 0
+        assert checked == pytest.approx(unchecked + extra, rel=1e-4)
+
+
+def test_a_refused_message_has_no_answer_or_that_to_a_vector(rows):
+    for row in flips(rows, checksum="yes"):
         assert row["refused_percent"] <= row["damaged_percent"] <= 100
-    worst = flips[-1]
-    assert worst["refused_percent"] > 0
-    if worst["refused_percent"] == 100:
-        assert worst["wer_percent"] == 100
+    worst = flips(
+        rows,
+        packet_frames=None,
+        checksum="yes",
+        bit_error_probability=BIT_ERRORS[-1],
+    )
+    assert {row["refused_percent"] for row in worst} != {0}
+    if worst[0]["refused_percent"] == 100:
+        assert worst[0]["wer_percent"] == 100
+    (mine, unchecked) = (
+        flips(rows, packet_frames=3, checksum=checksum)[-1]["refused_percent"]
+        for checksum in ("yes", "no")
+    )
+    # Nearly every string of bytes is the message of some frames.
+    assert mine > 0 and unchecked < 100

@@ -57,17 +57,16 @@ def test_longest_runs_take_few_bytes_and_bounded_time():
     prior = StaticPrior([np.full(65536, 1), np.array([65535, 1])])
     # Runs of one frame each: what no bytes decoded to before version 3.
     message = sealed(b"\xa1" + MODEL + bytes.fromhex("808004"))
-    result = read_message(message, prior, MODEL, RUNS)
+    result = read_message(message, prior, MODEL, RUNS, MAX_FRAMES)
     assert result.codes.shape == (MAX_FRAMES, 2)
     message = sealed(b"\xa9" + MODEL + bytes.fromhex("808004"))
     with pytest.raises(BitstreamError, match="too few for their codes"):
-        read_message(message, prior, MODEL, RUNS)
+        read_message(message, prior, MODEL, RUNS, MAX_FRAMES)
     whole = np.array([[MAX_FRAMES - 1, 0]])
     message = write_message(whole, MAX_FRAMES, prior, MODEL, RUNS)
     assert len(message) <= 7 + 3
-    assert np.array_equal(
-        read_message(message, prior, MODEL, RUNS).codes, whole
-    )
+    result = read_message(message, prior, MODEL, RUNS, MAX_FRAMES)
+    assert np.array_equal(result.codes, whole)
 
 
 # The first codebooks only ---------------------------------------------------

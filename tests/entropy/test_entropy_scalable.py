@@ -10,6 +10,7 @@ from message_helpers import MODEL, RUNS, skewed_codes, skewed_prior
 from toy_prior import ToyPrior
 
 from speechbrain_acom.entropy.bitstream import (
+    MAX_FRAMES,
     MessageOptions,
     read_header,
     read_message,
@@ -147,4 +148,4 @@ def test_forged_count_ends_with_the_payload(context):
     prior = random_prior(np.random.default_rng(0), (30, 30), context)
     message = b"\xac" + MODEL + bytes.fromhex("808004 02") + bytes(range(30))
     with pytest.raises(BitstreamError, match="too few for their codes"):
-        read_message(message, prior, MODEL)
+        read_message(message, prior, MODEL, max_frames=MAX_FRAMES)

@@ -110,3 +110,11 @@ def test_message_of_no_frames_is_refused(halves):
     message = session.write(codes, 0)
     with pytest.raises(BitstreamError, match="found 0 frames"):
         AcomSession(cloud, ending=ending).decode(message)
+
+
+def test_more_frames_than_the_cloud_half_takes_are_refused(halves):
+    message = AcomSession(halves[0]).encode(sound())
+    with pytest.raises(BitstreamError, match="expected at most 2: forged"):
+        AcomSession(halves[1], max_frames=2).decode(message)
+    with pytest.raises(BitstreamError, match="expected at most 2: forged"):
+        halves[1].read(halves[0].encode(sound()), max_frames=2)
