@@ -264,7 +264,7 @@ def test_bad_message_alone(folder, model, capsys):
 def test_message_of_another_model(messages, classifier, capsys):
     arguments = ["decode", "messages/a.acom", "--model"]
     line = failed(capsys, [*arguments, str(classifier.folder)])
-    assert "decode it with the model that wrote it" in line
+    assert "decode it with the model and the prior that wrote it" in line
 
 
 def test_output_that_cannot_be_written(messages, model, capsys):
