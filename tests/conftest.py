@@ -48,3 +48,9 @@ def halves(request, tmp_path_factory):
         load_interface(copy_half(model.folder, half, folder / half), half)
         for half in ("device", "cloud")
     ]
+
+
+@pytest.fixture(params=["recogniser", "classifier"])
+def model(request):
+    """Both exported models, one after the other."""
+    return request.getfixturevalue(request.param)

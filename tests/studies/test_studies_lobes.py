@@ -1,29 +1,19 @@
-"""The study of the quantizers: its settings, its runs, what it measures."""
+"""The study of the quantizers: what it runs, and its rows."""
 
 import json
-import math
 import os
-from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
-from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.corpora import make_sound_corpus
-from speechbrain_acom.errors import ConfigurationError, DataError
-from speechbrain_acom.hparams import load_hparams, read_tree, write_variant
-from speechbrain_acom.quantizers import Bypass
-from speechbrain_acom.splits import Cnn14Split, SlimCnn14
-from speechbrain_acom.studies import lobe_measures, lobe_study
+from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.studies import lobe_study
 from speechbrain_acom.studies.demo import CORPUS_SEED
 from speechbrain_acom.studies.lobe_measures import (
     TrainedRun,
-    nominal_bps,
-    step_time_ratio,
 )
 from speechbrain_acom.studies.lobe_settings import (
-    described,
     read_lobe_settings,
 )
 from speechbrain_acom.studies.lobes import main
@@ -33,83 +23,6 @@ from speechbrain_acom.studies.runs import run_recipe
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
 FRAGMENTS = ROOT / "hparams" / "quantizers"
-SHIPPED = ROOT / "hparams" / "studies" / "lobes.yaml"
-LOBES = list(read_tree(SHIPPED)["lobes"])
-
-# These have the rate that they have.
-OTHER_RATES = {"rvq_scalable": 24, "scalar_1": 128, "scalar_4": 512}
-OTHER_RATES |= {"bypass": 128 * 32}
-# Run lengths up to 8 for every two frames, on top of the 8 bits of a frame.
-OTHER_RATES |= {"merge_similar": 8 + 3 / 2}
-
-
-def shipped_variant(folder, settings, task, lobe):
-    return write_variant(
-        folder / f"{lobe}.yaml",
-        RECIPES / task.recipe / "hparams" / f"{task.coded}.yaml",
-        {**task.keys, **task.coded_keys, **settings.lobes[lobe]},
-    )
-
-
-def loaded(path, folder):
-    given = {"data_folder": "x", "pretrained_path": "y"}
-    return load_hparams(path, {**given, "output_folder": str(folder / "run")})
-
-
-@pytest.mark.parametrize("lobe", LOBES)
-def test_every_lobe_that_can_has_eight_bits_a_frame(lobe, tmp_path):
-    if lobe.startswith("adapted_") and "dac" not in lobe and "bsq" not in lobe:
-        pytest.importorskip("vector_quantize_pytorch")
-    settings = read_lobe_settings(SHIPPED, "made")
-    path = shipped_variant(tmp_path, settings, settings.tasks["cnn14"], lobe)
-    bottleneck = loaded(path, tmp_path)["split"].bottleneck
-    bits = sum(map(math.log2, bottleneck.cardinalities))
-    bits /= bottleneck.merge.factor
-    assert bits == pytest.approx(OTHER_RATES.get(lobe, 8), abs=0.1)
-
-
-@pytest.mark.parametrize("data", ["made", "real"])
-@pytest.mark.parametrize("name", ["conformer", "ecapa", "cnn14"])
-def test_every_task_takes_its_settings(data, name, tmp_path):
-    settings = read_lobe_settings(SHIPPED, data)
-    task = settings.tasks[name]
-    recipe = RECIPES / task.recipe / "hparams"
-    merge = loaded(recipe / f"{task.coded}.yaml", tmp_path)["merge"]
-    path = shipped_variant(tmp_path, settings, task, "merge_similar")
-    coded = loaded(path, tmp_path)
-    assert coded["split"].bottleneck.merge.factor == 2 * merge
-    path = write_variant(
-        tmp_path / "continuous.yaml",
-        recipe / f"{task.continuous}.yaml",
-        {**task.keys, **task.continuous_keys},
-    )
-    continuous = loaded(path, tmp_path)
-    assert continuous["split"].bottleneck.quantizer.lossless
-    shapes = [
-        [weight.shape for weight in one["model"].state_dict().values()]
-        for one in (continuous, coded)
-    ]
-    assert shapes[0] == shapes[1]
-    # Another key than the recipe has would be ignored.
-    known = read_tree(recipe / f"{task.coded}.yaml")
-    assert {*task.keys, *task.coded_keys} - {*known} == {"coarse_merge"}
-    assert {*task.keys, *task.continuous_keys} <= {*known}
-
-
-def test_every_fragment_is_in_the_study():
-    keys = read_tree(SHIPPED)["lobes"].values()
-    used = {described(one).split()[0].rstrip(",") for one in keys}
-    every = {path.name for path in FRAGMENTS.glob("*.yaml")}
-    # One needs another encoder, which the demonstration does not have, and one
-    # needs λ, which is another study.
-    assert every - used == {"semantic_encoder.yaml", "rvq_rate.yaml"}
-
-
-def test_every_lobe_and_fragment_stands_in_the_documentation():
-    text = (ROOT / "docs" / "lobes.md").read_text(encoding="utf-8")
-    for name in (*LOBES, *(path.stem for path in FRAGMENTS.glob("*.yaml"))):
-        assert f"`{name}`" in text
-
 
 SETTINGS = """\
 command: make it
@@ -432,60 +345,6 @@ def test_machine_made_corpora_are_made(study, monkeypatch):
     study("--lobes", "rvq")
     corpora = Path("corpora")
     assert made == [(corpora / name, CORPUS_SEED) for name in ("one", "two")]
-
-
-def test_recipe_that_prints_nothing_is_named(tmp_path):
-    (tmp_path / "train.py").write_text("raise SystemExit(3)\n")
-    with pytest.raises(DataError, match=r"run\.log: .*status 3.*nothing was"):
-        run_recipe(tmp_path, "a.yaml", tmp_path / "run", {})
-
-
-def split(quantizer, merge=1):
-    torch.manual_seed(0)
-    return Cnn14Split(
-        embedding_model=SlimCnn14(mel_bins=40, emb_dim=8, width=0.0625),
-        classifier=torch.nn.Linear(8, 3),
-        split_layer=4,
-        bottleneck=partial(Bottleneck, quantizer=quantizer, merge=merge),
-    )
-
-
-class SlowBypass(Bypass):
-    """Takes five seconds of a clock in which a bypass takes none."""
-
-    clock = 0.0
-    steps = 0
-
-    def forward(self, *arguments):
-        assert self.training
-        type(self).clock += 5.0
-        type(self).steps += 1
-        return super().forward(*arguments)
-
-
-def test_step_time_is_that_of_the_whole_split_over_the_continuous_one(
-    monkeypatch,
-):
-    def now(device):
-        SlowBypass.clock += 1.0
-        return SlowBypass.clock
-
-    monkeypatch.setattr(lobe_measures, "_now", now)
-    run = TrainedRun(
-        split(SlowBypass), torch.randn(2, 64, 40), torch.ones(2), 1
-    )
-    # From one look at the clock to the next it is a second later anyhow.
-    assert step_time_ratio(run, repetitions=3) == (5.0 + 1.0) / 1.0
-    assert SlowBypass.steps == 4
-
-
-def test_nominal_rate_of_a_bypass_counts_its_code_frames():
-    features = torch.randn(2, 64, 40)
-    for merge, frames in ((1, 4 + 2), (3, 2 + 1)):
-        whole = split(Bypass, merge)
-        run = TrainedRun(whole, features, torch.tensor([1.0, 0.5]), seconds=2.0)
-        bits = 32 * whole.device_half.channels
-        assert nominal_bps(run) == frames * bits / 2.0
 
 
 def test_a_lobe_is_trained_measured_and_coded(tmp_path, monkeypatch):

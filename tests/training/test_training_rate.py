@@ -245,6 +245,18 @@ def test_a_training_that_does_not_collapse_is_left_alone(tmp_path, caplog):
     assert warnings_of(caplog) == []
 
 
+def test_what_is_averaged_is_not_of_the_ramp(tmp_path):
+    brain = sign_brain(
+        tmp_path, weight=1e-4, epochs=3, rate_ramp_epochs=3, avg_checkpoints=3
+    )
+    train_signs(brain)
+    assert len(brain.checkpointer.list_checkpoints()) == 3
+    last = {k: v.clone() for k, v in brain.split.state_dict().items()}
+    brain.on_evaluate_start(min_key=brain.choice_key())
+    for name, value in brain.split.state_dict().items():
+        assert torch.equal(value, last[name]), name
+
+
 def test_time_goes_on_and_weights_go_back(tmp_path):
     brain = train_signs(sign_brain(tmp_path, weight=1e-4, epochs=2))
     good = {k: v.clone() for k, v in brain.split.state_dict().items()}
