@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from speechbrain_acom.entropy.limits import check_max_frames
 from speechbrain_acom.errors import AcomError, AudioError, DataError
 from speechbrain_acom.version import __version__
 
@@ -136,6 +137,13 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument(
         "inputs", type=Path, nargs="+", metavar="message", help="files, folders"
     )
+    decode.add_argument(
+        "--max-frames",
+        type=int,
+        metavar="n",
+        help="refuse messages of more frames at the cut (default: of more "
+        "than their bytes make likely, a defence against forged ones)",
+    )
     decode.set_defaults(run=_decode)
     fit = commands.add_parser(
         "fit-prior",
@@ -204,6 +212,7 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _decode(options: argparse.Namespace) -> int:
+    check_max_frames(options.max_frames)
     paths = [path for path, _ in _found(options.inputs, [MESSAGE_SUFFIX])]
     from speechbrain_acom.inference import Label, load_interface
 
@@ -211,7 +220,7 @@ def _decode(options: argparse.Namespace) -> int:
     answers = []
     for path in _progress(paths, "decoding"):
         try:
-            read = interface.read(path.read_bytes())
+            read = interface.read(path.read_bytes(), options.max_frames)
             said = interface.answer(interface.output(read))
         except (AcomError, OSError) as error:
             answers.append(Answer(str(path), error=str(error)))

@@ -324,13 +324,17 @@ class AcomInterface(Pretrained):
             max_frames,
         )
 
-    def decode_output(self, message: bytes) -> Tensor:
+    def decode_output(
+        self, message: bytes, max_frames: int | None = None
+    ) -> Tensor:
         """Turn one message into what the model's head gives.
 
         Arguments
         ---------
         message : bytes
             What :meth:`encode` gave, here or on another machine.
+        max_frames : int | None
+            As for :meth:`read`.
 
         Returns
         -------
@@ -340,11 +344,12 @@ class AcomInterface(Pretrained):
         Raises
         ------
         BitstreamError
-            If the message is damaged, or of another model or version.
+            If the message is damaged, of another model or version, or of more
+            frames.
         ConfigurationError
             If only the device half is loaded.
         """
-        return self.output(self.read(message))
+        return self.output(self.read(message, max_frames))
 
     @torch.no_grad()
     def output(self, read: Message) -> Tensor:

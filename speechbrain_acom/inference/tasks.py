@@ -7,6 +7,7 @@ import speechbrain as sb
 import torch
 from torch import Tensor
 
+from speechbrain_acom.entropy.limits import MAX_FRAMES
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference.folder import interface_name
 from speechbrain_acom.inference.interfaces import AcomInterface
@@ -45,7 +46,7 @@ class AcomASR(AcomInterface):
     VOCABULARY = "tokenizer"
     TASK_KEYS = ("blank_index",)
 
-    def decode(self, message: bytes) -> str:
+    def decode(self, message: bytes, max_frames: int | None = None) -> str:
         """Turn a message into text.
 
         Arguments, errors: as :meth:`decode_output`.
@@ -55,7 +56,7 @@ class AcomASR(AcomInterface):
         str
             The greedy transcript; empty where no word was heard.
         """
-        return self.answer(self.decode_output(message))
+        return self.answer(self.decode_output(message, max_frames))
 
     def answer(self, output: Tensor) -> str:
         """Greedy transcript of what the head gave, (1, frame, token)."""
@@ -76,7 +77,8 @@ class AcomASR(AcomInterface):
         str
             As :meth:`decode`.
         """
-        return self.decode(self.encode_file(path, num_codebooks))
+        message = self.encode_file(path, num_codebooks)
+        return self.decode(message, MAX_FRAMES)
 
 
 class AcomClassifier(AcomInterface):
@@ -95,7 +97,7 @@ class AcomClassifier(AcomInterface):
     VOCABULARY = "label_encoder"
     TASK_KEYS = ("score_scale",)
 
-    def decode(self, message: bytes) -> Label:
+    def decode(self, message: bytes, max_frames: int | None = None) -> Label:
         """Turn a message into a label.
 
         Arguments, errors: as :meth:`decode_output`.
@@ -105,7 +107,7 @@ class AcomClassifier(AcomInterface):
         Label
             The likeliest class and its probability.
         """
-        return self.answer(self.decode_output(message))
+        return self.answer(self.decode_output(message, max_frames))
 
     def answer(self, output: Tensor) -> Label:
         """Likeliest class of what the head gave, (1, 1, class)."""
@@ -126,7 +128,8 @@ class AcomClassifier(AcomInterface):
         Label
             As :meth:`decode`.
         """
-        return self.decode(self.encode_file(path, num_codebooks))
+        message = self.encode_file(path, num_codebooks)
+        return self.decode(message, MAX_FRAMES)
 
 
 INTERFACES = {kind.__name__: kind for kind in (AcomASR, AcomClassifier)}

@@ -3,6 +3,7 @@
 import torch
 
 from speechbrain_acom.processes import copy_from_first_process
+from speechbrain_acom.quantizers.contract import Quantizer
 
 
 def drawn_num_codebooks(books: int, probability: float) -> int:
@@ -35,3 +36,26 @@ def drawn_num_codebooks(books: int, probability: float) -> int:
     drawn = torch.where(torch.rand(()) < probability, drawn, books)
     copy_from_first_process(drawn)
     return int(drawn)
+
+
+def used_num_codebooks(quantizer: Quantizer, given: int | None) -> int:
+    """How many codebooks a quantizer with dropout uses.
+
+    Arguments
+    ---------
+    quantizer : Quantizer
+        It has the attribute ``quantizer_dropout``.
+    given : int | None
+        What its caller asked for. None: all, or in training mode as drawn.
+
+    Returns
+    -------
+    int
+        From 1 to K.
+    """
+    if given is not None:
+        return given
+    books = len(quantizer.cardinalities)
+    if not quantizer.training:
+        return books
+    return drawn_num_codebooks(books, quantizer.quantizer_dropout)

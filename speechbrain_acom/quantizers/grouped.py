@@ -16,14 +16,15 @@ from speechbrain_acom.quantizers.frames import (
     RealFrames,
 )
 from speechbrain_acom.quantizers.residual import ResidualVectorQuantizer
-from speechbrain_acom.quantizers.settings import check_integer
+from speechbrain_acom.quantizers.settings import (
+    check_integer,
+    check_num_codebooks,
+)
 from speechbrain_acom.quantizers.starts import (
+    LEAST_DEVIATION,
     initial_frames,
     principal_axes,
 )
-
-# Deviations below this part of the largest one are rounding.
-LEAST_DEVIATION = 1e-6
 
 
 class GroupedQuantizer(FrameQuantizer):
@@ -63,8 +64,9 @@ class GroupedQuantizer(FrameQuantizer):
     Raises
     ------
     ConfigurationError
-        If ``num_groups`` does not divide ``channels``, or the codes of a
-        group depend on earlier frames.
+        If ``num_groups`` does not divide ``channels``, the codes of a group
+        depend on earlier frames, or all groups together have more codebooks
+        than a message can hold.
 
     Example
     -------
@@ -97,6 +99,8 @@ class GroupedQuantizer(FrameQuantizer):
                 "one that codes every frame on its own, such as "
                 "ResidualVectorQuantizer",
             )
+        # Of all groups together: what a message holds.
+        check_num_codebooks(len(self.cardinalities))
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("rotation", torch.eye(channels))
 
@@ -145,6 +149,8 @@ class GroupedQuantizer(FrameQuantizer):
             [result.features for result in results],
             precise=not self.training,
         )
+        if self.training:
+            features = features + self._nothing_of_the_unused(len(results))
         codes = [result.codes for result in results]
         if num_codebooks is None:
             least = min(group_codes.shape[1] for group_codes in codes)
@@ -240,6 +246,11 @@ class GroupedQuantizer(FrameQuantizer):
                 yield group, part, None
             elif index < num_codebooks:
                 yield group, part, -((index - num_codebooks) // number)
+
+    def _nothing_of_the_unused(self, used: int) -> Tensor:
+        """0 with a gradient of 0: a distributed training waits for all."""
+        weights = self.groups[used:].parameters()
+        return 0.0 * sum(each.sum() for each in weights)
 
     def _in_groups(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Paths of a group's submodules in all groups."""

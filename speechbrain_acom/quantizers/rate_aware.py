@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.quantizers.dropout import used_num_codebooks
 from speechbrain_acom.quantizers.frames import QuantizedFrames, RealFrames
 from speechbrain_acom.quantizers.rate_model import RateModel
 from speechbrain_acom.quantizers.residual import (
@@ -176,7 +177,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     ) -> QuantizedFrames:
         """Quantize the real frames; in training mode also adapt."""
         projected = self._projected(real.values, precise=not self.training)
-        count = self._drawn(num_codebooks)
+        count = used_num_codebooks(self, num_codebooks)
         chosen = None
         if self.sequential:
             chosen = self._chosen(real, projected, count)

@@ -17,7 +17,7 @@ from speechbrain_acom.quantizers.codebook import (
     CodebookSettings,
 )
 from speechbrain_acom.quantizers.distortion import relative_error
-from speechbrain_acom.quantizers.dropout import drawn_num_codebooks
+from speechbrain_acom.quantizers.dropout import used_num_codebooks
 from speechbrain_acom.quantizers.encoding import fast_codes
 from speechbrain_acom.quantizers.frames import FrameQuantizer, QuantizedFrames
 from speechbrain_acom.quantizers.gradients import rotation, straight_through
@@ -202,15 +202,10 @@ class ResidualVectorQuantizer(FrameQuantizer):
     ) -> QuantizedFrames:
         """Quantize frames (frame, channel); in training mode also adapt."""
         projected = self._projected(frames, precise=not self.training)
-        stages = self._stages(projected, self._drawn(num_codebooks))
+        stages = self._stages(
+            projected, used_num_codebooks(self, num_codebooks)
+        )
         return self._quantized(frames, projected, stages)
-
-    def _drawn(self, num_codebooks: int | None) -> int:
-        """How many codebooks are used, if nobody says how many."""
-        if num_codebooks is not None:
-            return num_codebooks
-        dropout = self.quantizer_dropout if self.training else 0.0
-        return drawn_num_codebooks(len(self.codebooks), dropout)
 
     def _quantized(
         self, frames: Tensor, projected: Tensor, stages: list[Stage]

@@ -10,7 +10,7 @@ from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.precision import precise_linear
 from speechbrain_acom.processes import copy_module_from_first_process
 from speechbrain_acom.quantizers.distortion import relative_error
-from speechbrain_acom.quantizers.dropout import drawn_num_codebooks
+from speechbrain_acom.quantizers.dropout import used_num_codebooks
 from speechbrain_acom.quantizers.frames import (
     FrameQuantizer,
     QuantizedFrames,
@@ -25,6 +25,7 @@ from speechbrain_acom.quantizers.settings import (
     check_probability,
 )
 from speechbrain_acom.quantizers.starts import (
+    LEAST_DEVIATION,
     initial_frames,
     least_squares,
     principal_axes,
@@ -36,8 +37,6 @@ UNQUANTIZED = 0.25
 # tanh(0.851 * x) is 2 * Phi(x) - 1, with the normal distribution function, to
 # within 0.02.
 NORMAL_SLOPE = 0.851
-# A component whose deviation is a smaller part of the largest one is rounding.
-LEAST_DEVIATION = 1e-6
 # Beyond this tanh has lost 99 % of its slope, and the gradient with it.
 SATURATED = 0.995
 
@@ -155,8 +154,7 @@ class ResidualFiniteScalarQuantizer(FrameQuantizer):
         """Round frames, straight-through; dither draws for every utterance."""
         books = len(self.cardinalities)
         free = self.training and num_codebooks is None
-        if free:
-            num_codebooks = drawn_num_codebooks(books, self.quantizer_dropout)
+        num_codebooks = used_num_codebooks(self, num_codebooks)
         if not (free and self.dither and num_codebooks == books):
             return self._quantized(real.values, num_codebooks)
         batch, time = real.shape

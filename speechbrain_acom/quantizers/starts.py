@@ -8,6 +8,8 @@ from torch import Tensor
 from speechbrain_acom.errors import DataError
 
 MOST_INITIAL_FRAMES = 100_000
+# Along an axis, deviations below this part of the largest one are rounding.
+LEAST_DEVIATION = 1e-6
 # Singular values below this part of the largest one are noise.
 LEAST_SINGULAR_VALUE = 1e-7
 

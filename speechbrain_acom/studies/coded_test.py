@@ -25,6 +25,7 @@ from tqdm import tqdm
 from speechbrain_acom.audio import load_audio, probe_audio
 from speechbrain_acom.entropy.bitstream import read_header
 from speechbrain_acom.entropy.framing import Framing
+from speechbrain_acom.entropy.limits import MAX_FRAMES
 from speechbrain_acom.entropy.priors import Prior
 from speechbrain_acom.errors import AudioError, DataError
 from speechbrain_acom.inference.export import copy_half
@@ -247,6 +248,8 @@ def _second_process(source: str | Path, folder: Path) -> dict[str, str]:
     messages = str(folder / "messages")
     command = [sys.executable, "-m", "speechbrain_acom.cli", "decode"]
     command += [messages, "--model", str(cloud), "--json", "-o", str(output)]
+    # Long silence costs next to nothing: no limit for what we coded ourselves.
+    command += ["--max-frames", str(MAX_FRAMES)]
     done = subprocess.run(command)
     if done.returncode != 0:
         raise DataError(

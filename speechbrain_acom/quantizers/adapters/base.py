@@ -10,7 +10,7 @@ from torch import Tensor
 
 from speechbrain_acom.processes import sum_over_processes
 from speechbrain_acom.quantizers.distortion import relative_error
-from speechbrain_acom.quantizers.dropout import drawn_num_codebooks
+from speechbrain_acom.quantizers.dropout import used_num_codebooks
 from speechbrain_acom.quantizers.frames import FrameQuantizer, QuantizedFrames
 from speechbrain_acom.quantizers.gradients import straight_through
 from speechbrain_acom.quantizers.settings import check_probability
@@ -103,7 +103,7 @@ class AdaptedQuantizer(FrameQuantizer):
         self, frames: Tensor, num_codebooks: int | None
     ) -> QuantizedFrames:
         """Quantize frames (frame, channel); in training mode also adapt."""
-        count = self._count(num_codebooks)
+        count = used_num_codebooks(self, num_codebooks)
         if self.training and _every_process_has(frames):
             learnt = self.learnt_frames(frames.float(), count)
         else:
@@ -122,15 +122,6 @@ class AdaptedQuantizer(FrameQuantizer):
         features = straight_through(frames, self.decode(codes))
         zeros = dict.fromkeys(self.loss_names, features.new_zeros(()))
         return LearntFrames(features, codes, zeros)
-
-    def _count(self, num_codebooks: int | None) -> int:
-        """How many codebooks to use."""
-        if num_codebooks is not None:
-            return num_codebooks
-        books = len(self.cardinalities)
-        if not self.training:
-            return books
-        return drawn_num_codebooks(books, self.quantizer_dropout)
 
     def _nothing_of_the_unused(self) -> Tensor:
         """0 with a gradient of 0: a distributed training waits for all."""

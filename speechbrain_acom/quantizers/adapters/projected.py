@@ -15,13 +15,11 @@ from speechbrain_acom.quantizers.adapters.base import (
 )
 from speechbrain_acom.quantizers.nearest import nearest_entries
 from speechbrain_acom.quantizers.starts import (
+    LEAST_DEVIATION,
     initial_frames,
     least_squares,
     principal_axes,
 )
-
-# Deviations below this part of the largest one are rounding.
-LEAST_DEVIATION = 1e-6
 
 
 @dataclass
