@@ -47,7 +47,8 @@ class LobeTable:
     seed: int
 
     def __post_init__(self) -> None:
-        self.rows = read_rows(self.path) if self.path.is_file() else []
+        # Before hours of training: a path that cannot be written is told now.
+        self.rows = read_rows(self.path) if self.path.exists() else []
 
     def has(self, *identity: str) -> bool:
         """Whether there is a row of this data, task and lobe."""
@@ -128,6 +129,8 @@ def _run(options: argparse.Namespace) -> list[str]:
     lobes = chosen(settings.lobes, options.lobes, "--lobes")
     for task in tasks.values():
         _check_recipe(options.recipes / task.recipe)
+        if options.data != MADE:
+            _check_corpus(options.data_folder / task.corpus)
     table = LobeTable(options.results, settings.command, settings.seed)
     asked = {
         name: [
@@ -171,6 +174,14 @@ def _check_recipe(folder: Path) -> None:
         raise DataError(
             f"{folder}: found no train.py, expected a recipe of the "
             "repository: run this from its root"
+        )
+
+
+def _check_corpus(folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: found no such folder, expected a corpus: see "
+            "--data_folder"
         )
 
 

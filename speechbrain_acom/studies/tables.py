@@ -207,7 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = path.read_text(encoding="utf-8")
             path.write_text(fill_tables(text), encoding="utf-8")
         except (AcomError, OSError) as error:
-            print(f"tables: {path}: {error}", file=sys.stderr)
+            # An operating system's own words name the path again.
+            why = getattr(error, "strerror", None) or error
+            print(f"tables: {path}: {why}", file=sys.stderr)
             return 1
     return 0
 

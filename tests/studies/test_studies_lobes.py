@@ -92,6 +92,8 @@ def study(tmp_path, monkeypatch):
         (recipe / "hparams" / f"{name}.yaml").write_text("quantizer: none\n")
     (tmp_path / "settings").mkdir()
     (tmp_path / "settings" / "lobes.yaml").write_text(SETTINGS)
+    for corpus in ("one", "two"):
+        (tmp_path / "corpora" / corpus).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(TrainedRun, "load", lambda folder: None)
     monkeypatch.setattr(lobe_study, "step_time_ratio", lambda run: 1.25)
@@ -310,6 +312,8 @@ def test_interrupted_study_keeps_its_rows(study, monkeypatch, capsys):
         (["--tasks", "x"], "--tasks: found 'x', expected one of first, second"),
         (["--settings", "no.yaml"], "hparams file: found 'no.yaml'"),
         (["--recipes", "no"], "no/A/B: found no train.py, expected a recipe"),
+        (["--data_folder", "no"], "no/one: found no such folder, expected"),
+        (["--results", "."], ".: found nothing to read (Is a directory)"),
     ],
 )
 def test_mistakes_are_named_in_one_line(study, options, words, capsys):

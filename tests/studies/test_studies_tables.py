@@ -103,6 +103,12 @@ def test_missing_file_is_named(folder):
         fill_tables(TEXT, folder)
 
 
+def test_missing_page_is_named(folder, capsys):
+    assert main([str(folder / "no.md")]) == 1
+    told = f"tables: {folder}/no.md: No such file or directory\n"
+    assert capsys.readouterr().err == told
+
+
 def test_column_that_no_row_has_is_named():
     rows = [{"model": "one"}, {"model": "two", "x": 1}]
     assert "| – |\n| 1 |" in markdown_table(rows, ["x"])
