@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from speechbrain_acom.entropy.priors.attention import AttentionShape
+from speechbrain_acom.entropy.priors.attentive import AttentiveNeuralPrior
 from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
     Context,
@@ -20,6 +22,10 @@ from speechbrain_acom.entropy.priors.fixed_point import (
 )
 from speechbrain_acom.entropy.priors.neural import NeuralPrior
 from speechbrain_acom.entropy.priors.static import TABLE_TOTAL, StaticPrior
+from speechbrain_acom.training.attention import (
+    ContextAttention,
+    freeze_attention,
+)
 
 # What PyTorch's cross-entropy takes for no target.
 _NO_TARGET = -100
@@ -89,6 +95,8 @@ class ContextNetwork(nn.Module):
         What it starts from; it gives the codebooks' sizes.
     context : Context
         Which past frames are seen.
+    attention : AttentionShape | None
+        How codebooks look back; None: they do not.
     embedding_dim, hidden_dim, hidden_layers, dropout, embedding_dropout
         As for :func:`fit_neural_prior`.
     """
@@ -97,6 +105,7 @@ class ContextNetwork(nn.Module):
         self,
         static: StaticPrior,
         context: Context,
+        attention: AttentionShape | None,
         embedding_dim: int,
         hidden_dim: int,
         hidden_layers: int,
@@ -110,9 +119,21 @@ class ContextNetwork(nn.Module):
             for entries in static.cardinalities
         )
         spans = len(context.spans)
+        self.attention_shape = attention
+        self.attentions = nn.ModuleList(
+            ContextAttention(
+                attention,
+                (attention.key_frames + (codebook > 0)) * embedding_dim,
+                embedding_dim,
+                dropout,
+            )
+            for codebook in range(len(static.tables) if attention else 0)
+        )
+        looked_back = attention.width if attention else 0
         self.codebooks = nn.ModuleList(
             CodebookLayers(
-                num_inputs=(spans + (codebook > 0)) * embedding_dim,
+                num_inputs=(spans + (codebook > 0)) * embedding_dim
+                + looked_back,
                 embedding_dim=embedding_dim,
                 hidden_dim=hidden_dim,
                 hidden_layers=hidden_layers,
@@ -138,16 +159,33 @@ class ContextNetwork(nn.Module):
             K tensors of shape (piece, frame, V_k).
         """
         logits, frames = [], 0.0
-        window = self.context.window
         for codebook, layers in enumerate(self.codebooks):
             table = self.embeddings[codebook]
-            coarser = frames
-            frames = frames + functional.embedding(pieces[..., codebook], table)
-            inputs = [self._span_means(self.dropout(frames[:, :-1]))]
-            if codebook:
-                inputs.append(self.dropout(coarser[:, window:]))
+            own = functional.embedding(pieces[..., codebook], table)
+            inputs = self._inputs(codebook, frames, own)
+            frames = frames + own
             logits.append(layers(torch.cat(inputs, dim=-1), table[:-1]))
         return logits
+
+    def _inputs(
+        self, codebook: int, coarser: Tensor | float, own: Tensor
+    ) -> list[Tensor]:
+        """What the layers of a codebook see, each (piece, frame, number).
+
+        ``coarser`` and ``own`` are embeddings, (piece, window + frame, E), of
+        all coarser codes together and of the codebook's own.
+        """
+        window = self.context.window
+        seen = self.dropout((coarser + own)[:, :-1])
+        inputs = [self._span_means(seen)]
+        if codebook:
+            inputs.append(self.dropout(coarser[:, window:]))
+        if self.attention_shape:
+            width = own.shape[-1] * self.attention_shape.key_frames
+            near = torch.cat([inputs[0][..., :width], *inputs[1:]], dim=-1)
+            embedded = self.dropout(own[:, window:])
+            inputs.append(self.attentions[codebook](near, embedded))
+        return inputs
 
     def bits(self, pieces: Tensor) -> Tensor:
         """Cross-entropy of the real frames of some pieces.
@@ -210,7 +248,8 @@ def freeze(network: ContextNetwork) -> NeuralPrior:
     Returns
     -------
     NeuralPrior
-        It computes with integers only.
+        It computes with integers only. An ``AttentiveNeuralPrior``, if the
+        network looks back.
     """
     embeddings = [_array(table) for table in network.embeddings]
     bits = min(fraction_bits(table) for table in embeddings)
@@ -218,12 +257,18 @@ def freeze(network: ContextNetwork) -> NeuralPrior:
         _frozen_layers(layers, network.context, bits)
         for layers in network.codebooks
     ]
-    return NeuralPrior(
+    parts = (
         network.context,
         bits,
         [rounded(table, bits) for table in embeddings],
         networks,
     )
+    if not network.attention_shape:
+        return NeuralPrior(*parts)
+    attentions = [
+        freeze_attention(attention, bits) for attention in network.attentions
+    ]
+    return AttentiveNeuralPrior(attentions, *parts)
 
 
 def _frozen_layers(

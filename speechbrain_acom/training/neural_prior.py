@@ -7,20 +7,26 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from speechbrain_acom.entropy.priors.attention import AttentionShape
 from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.entropy.priors.neural import NeuralPrior
 from speechbrain_acom.entropy.priors.static import StaticPrior
 from speechbrain_acom.quantizers.settings import check_integer, check_share
 from speechbrain_acom.training.context_network import ContextNetwork, freeze
 
-# Frames of an utterance that are trained on as one sequence.
-PIECE_FRAMES = 64
+# Frames of an utterance that are trained on as one sequence, at most.
+PIECE_FRAMES = 256
+# Pieces that are looked at together where nothing is learned.
+BATCH = 32
 # One utterance in so many says which epoch was best.
 HELD_OUT = 10
 # Share of the steps in which the learning rate rises.
 WARM_UP = 0.1
+# Of a step's gradient.
+LARGEST_NORM = 1.0
 
 
 def fit_neural_prior(
@@ -28,14 +34,18 @@ def fit_neural_prior(
     cardinalities: Sequence[int],
     recent_frames: int = 5,
     pooled_groups: int = 3,
+    attention_heads: int = 4,
+    head_dim: int = 16,
+    key_frames: int = 3,
+    attention_frames: int = 100,
     embedding_dim: int = 32,
     hidden_dim: int = 192,
     hidden_layers: int = 1,
     epochs: int = 40,
     patience: int = 5,
     batch_pieces: int = 16,
-    learning_rate: float = 0.003,
-    weight_decay: float = 0.3,
+    learning_rate: float = 0.01,
+    weight_decay: float = 1.0,
     dropout: float = 0.2,
     embedding_dropout: float = 0.2,
     seed: int = 0,
@@ -56,6 +66,9 @@ def fit_neural_prior(
     recent_frames, pooled_groups : int
         Past frames that are seen one by one, and groups of frames before
         them that are seen as sums; see ``Context``.
+    attention_heads, head_dim, key_frames, attention_frames : int
+        How frames look back to others by attention; see ``AttentionShape``.
+        No heads: they do not.
     embedding_dim : int
         E, values that describe a code.
     hidden_dim, hidden_layers : int
@@ -65,12 +78,13 @@ def fit_neural_prior(
         Passes over the codes; training ends early after so many without
         fewer bits on what was held out.
     batch_pieces : int
-        Pieces of 64 frames a step.
+        Pieces of at most 256 frames a step.
     learning_rate, weight_decay : float
         Of AdamW; the learning rate rises in the first tenth of the steps and
         falls to zero along a cosine.
     dropout, embedding_dropout : float
-        Probability that a hidden value, or one of a frame's, is left out.
+        Probability that a hidden value or a frame looked back to, or a value
+        of a frame's embedding, is left out.
     seed : int
         Of the start, the order and what is left out.
 
@@ -97,17 +111,25 @@ def fit_neural_prior(
     ):
         check_integer(key, value, 1)
     check_integer("hidden_layers", hidden_layers, 0)
+    check_integer("attention_heads", attention_heads, 0)
     check_share("dropout", dropout)
     check_share("embedding_dropout", embedding_dropout)
     utterances = list(codes)
     static = StaticPrior.fit(utterances, cardinalities)
     context = Context(recent_frames, pooled_groups)
+    attention = None
+    if attention_heads:
+        check_integer("key_frames", key_frames, 1, recent_frames)
+        attention = AttentionShape(
+            attention_heads, head_dim, key_frames, attention_frames
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = ContextNetwork(
             static,
             context,
+            attention,
             embedding_dim=embedding_dim,
             hidden_dim=hidden_dim,
             hidden_layers=hidden_layers,
@@ -124,8 +146,8 @@ def fit_neural_prior(
         _train(
             network,
             optimizer,
-            train.to(device),
-            held_out.to(device),
+            train,
+            held_out,
             epochs=epochs,
             patience=patience,
             batch_pieces=batch_pieces,
@@ -137,7 +159,7 @@ def pieces_of(
     utterances: Sequence[np.ndarray],
     cardinalities: Sequence[int],
     context: Context,
-) -> Tensor:
+) -> list[Tensor]:
     """Cut utterances into pieces, each behind a window of its past.
 
     Arguments
@@ -151,31 +173,52 @@ def pieces_of(
 
     Returns
     -------
-    Tensor
-        int64, shape (piece, window + 64, K).
+    list[Tensor]
+        int64, each of shape (window + frame, K), of 256 frames or fewer.
     """
-    outside = torch.tensor(cardinalities)
-    before = outside.expand(context.window, -1)
-    size = context.window + PIECE_FRAMES
+    outside = torch.tensor(cardinalities).expand(context.window, -1)
     pieces = []
-    for utterance in filter(len, utterances):
+    for utterance in utterances:
         codes = torch.from_numpy(np.asarray(utterance, dtype=np.int64))
-        behind = outside.expand(-len(codes) % PIECE_FRAMES, -1)
-        padded = torch.cat([before, codes, behind])
-        windows = padded.unfold(0, size, PIECE_FRAMES)
-        pieces.append(windows.transpose(1, 2))
-    return torch.cat(pieces)
+        padded = torch.cat([outside, codes])
+        for start in range(0, len(codes), PIECE_FRAMES):
+            stop = start + context.window + PIECE_FRAMES
+            pieces.append(padded[start:stop])
+    return pieces
+
+
+def stacked(pieces: Sequence[Tensor], network: ContextNetwork) -> Tensor:
+    """Pieces as one batch.
+
+    Arguments
+    ---------
+    pieces : Sequence[Tensor]
+        Some of what :func:`pieces_of` gave.
+    network : ContextNetwork
+        It tells what stands for a frame outside an utterance, and the device.
+
+    Returns
+    -------
+    Tensor
+        int64, shape (piece, window + longest, K).
+    """
+    outside = torch.tensor([len(layers.bias) for layers in network.codebooks])
+    shape = (len(pieces), max(map(len, pieces)), 1)
+    batch = outside.repeat(shape)
+    for row, piece in zip(batch, pieces, strict=True):
+        row[: len(piece)] = piece
+    return batch.to(network.embeddings[0].device)
 
 
 @torch.no_grad()
-def mean_bits(network: ContextNetwork, pieces: Tensor) -> float:
+def mean_bits(network: ContextNetwork, pieces: Sequence[Tensor]) -> float:
     """Bits a frame that a network spends, without dropout.
 
     Arguments
     ---------
     network : ContextNetwork
         The network; it is left in evaluation mode.
-    pieces : Tensor
+    pieces : Sequence[Tensor]
         What :func:`pieces_of` gave.
 
     Returns
@@ -184,8 +227,14 @@ def mean_bits(network: ContextNetwork, pieces: Tensor) -> float:
         Bits a frame, all codebooks together.
     """
     network.eval()
-    bits = sum(network.bits(p).item() for p in pieces.split(PIECE_FRAMES))
-    return bits / int(network.count_frames(pieces))
+    # Those that are about as long together, to have little padding.
+    order = sorted(pieces, key=len)
+    bits = sum(
+        network.bits(stacked(order[start : start + BATCH], network)).item()
+        for start in range(0, len(order), BATCH)
+    )
+    window = network.context.window
+    return bits / sum(len(piece) - window for piece in pieces)
 
 
 def _split(utterances: list[np.ndarray]) -> tuple[list, list]:
@@ -208,8 +257,8 @@ def _split(utterances: list[np.ndarray]) -> tuple[list, list]:
 def _train(
     network: ContextNetwork,
     optimizer: torch.optim.Optimizer,
-    train: Tensor,
-    held_out: Tensor,
+    train: list[Tensor],
+    held_out: list[Tensor],
     epochs: int,
     patience: int,
     batch_pieces: int,
@@ -228,10 +277,11 @@ def _train(
     for epoch in shown:
         network.train()
         for chosen in torch.randperm(len(train)).split(batch_pieces):
-            pieces = train[chosen.to(train.device)]
+            pieces = stacked([train[index] for index in chosen], network)
             optimizer.zero_grad()
             loss = network.bits(pieces) / network.count_frames(pieces)
             loss.backward()
+            clip_grad_norm_(network.parameters(), LARGEST_NORM)
             optimizer.step()
             schedule.step()
         bits = mean_bits(network, held_out)

@@ -9,6 +9,7 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_acom.entropy.priors import StaticPrior, prior_digest
+from speechbrain_acom.entropy.priors.attention import AttentionShape
 from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.training.context_network import ContextNetwork, freeze
@@ -16,19 +17,28 @@ from speechbrain_acom.training.neural_prior import (
     fit_neural_prior,
     mean_bits,
     pieces_of,
+    stacked,
 )
 
 FRAGMENT = Path(__file__).parents[2] / "hparams" / "priors" / "neural.yaml"
 SIZES = (8, 6)
 CONTEXT = Context(recent_frames=2, pooled_groups=1)
+ATTENTION = AttentionShape(heads=2, head_dim=3, key_frames=2, reach=9)
 small = partial(
     fit_neural_prior,
     recent_frames=2,
     pooled_groups=1,
+    attention_heads=2,
+    head_dim=4,
+    key_frames=1,
     embedding_dim=8,
     hidden_dim=16,
     batch_pieces=4,
+    learning_rate=0.003,
     weight_decay=0.0,
+)
+looking = pytest.mark.parametrize(
+    "attention", [None, ATTENTION], ids=["near", "attentive"]
 )
 
 
@@ -43,16 +53,17 @@ def walks(count: int, seed: int = 0) -> list[np.ndarray]:
     return utterances
 
 
-def random_network(seed: int = 0, dropout: float = 0.5) -> ContextNetwork:
-    torch.manual_seed(seed)
+def random_network(attention=None) -> ContextNetwork:
+    torch.manual_seed(0)
     network = ContextNetwork(
         StaticPrior.fit(walks(3), SIZES),
         CONTEXT,
+        attention,
         embedding_dim=5,
         hidden_dim=12,
         hidden_layers=2,
-        dropout=dropout,
-        embedding_dropout=dropout,
+        dropout=0.5,
+        embedding_dropout=0.5,
     )
     with torch.no_grad():
         for parameter in network.parameters():
@@ -60,12 +71,16 @@ def random_network(seed: int = 0, dropout: float = 0.5) -> ContextNetwork:
     return network.eval()
 
 
+def batch_of(utterances, network) -> torch.Tensor:
+    return stacked(pieces_of(utterances, SIZES, CONTEXT), network)
+
+
 def frames_of(utterances) -> int:
     return sum(map(len, utterances))
 
 
 def test_it_learns_what_neighbours_say():
-    prior = small(walks(30), SIZES, epochs=8, learning_rate=0.02)
+    prior = small(walks(30), SIZES, epochs=14, learning_rate=0.02)
     test = walks(10, seed=1)
     bits = sum(map(prior.bits, test)) / frames_of(test)
     static = StaticPrior.fit(walks(30), SIZES)
@@ -74,8 +89,9 @@ def test_it_learns_what_neighbours_say():
     assert 0.95 < bits < 1.25
 
 
-def test_frozen_network_says_what_the_float_one_does():
-    network = random_network()
+@looking
+def test_frozen_network_says_what_the_float_one_does(attention):
+    network = random_network(attention)
     prior = freeze(network)
     test = walks(5, seed=2)
     pieces = pieces_of(test, SIZES, CONTEXT)
@@ -86,11 +102,12 @@ def test_frozen_network_says_what_the_float_one_does():
     assert abs(sum(map(static.bits, test)) / frames_of(test) - bits) > 0.1
 
 
-def test_frozen_tables_are_the_float_probabilities():
-    network = random_network()
+@looking
+def test_frozen_tables_are_the_float_probabilities(attention):
+    network = random_network(attention)
     codes = walks(1, seed=3)[0][:40]
     with torch.no_grad():
-        logits = network(pieces_of([codes], SIZES, CONTEXT))
+        logits = network(batch_of([codes], network))
     predictor = freeze(network).predictor()
     for codebook, expected in enumerate(logits):
         tables = predictor.observe(codebook, codes[:, codebook]) / 2**24
@@ -98,9 +115,10 @@ def test_frozen_tables_are_the_float_probabilities():
         assert np.abs(tables - exact).max() < 0.002
 
 
-def test_finer_and_later_codes_do_not_matter_to_the_float_network():
-    network = random_network()
-    pieces = pieces_of([walks(1)[0][:30]], SIZES, CONTEXT)
+@looking
+def test_finer_and_later_codes_do_not_matter_to_the_float_network(attention):
+    network = random_network(attention)
+    pieces = batch_of([walks(1)[0][:30]], network)
     other = pieces.clone()
     place = CONTEXT.window + 10
     other[:, place:, 0] = 1
@@ -112,22 +130,52 @@ def test_finer_and_later_codes_do_not_matter_to_the_float_network():
     assert not torch.equal(ours[0][:, 11:], theirs[0][:, 11:])
 
 
+@pytest.mark.parametrize("reach", [1, 9])
+def test_attention_reaches_as_far_as_it_says(reach):
+    shape = AttentionShape(heads=2, head_dim=3, key_frames=1, reach=reach)
+    network = random_network(shape)
+    pieces = batch_of([walks(1)[0][:30]], network)
+    seen = []
+    for back in range(1, 15):
+        other = pieces.clone()
+        place = CONTEXT.window + 20 - back
+        other[:, place, 0] = (other[:, place, 0] + 1) % SIZES[0]
+        with torch.no_grad():
+            ours, theirs = network(pieces)[0], network(other)[0]
+        # Sums of a longer past round otherwise.
+        if not torch.allclose(ours[:, 20], theirs[:, 20], atol=1e-4):
+            seen.append(back)
+    # The window, or as far as attention reaches and a key describes there.
+    farthest = max(CONTEXT.window, reach + 1)
+    assert seen == list(range(1, farthest + 1))
+
+
 def test_pieces_hold_every_frame_once_behind_its_past():
     utterances = [
-        np.arange(1, 151)[:, np.newaxis],
+        np.arange(1, 401)[:, np.newaxis],
         np.zeros((0, 1), int),
-        np.arange(200, 264)[:, np.newaxis],
+        np.arange(500, 756)[:, np.newaxis],
     ]
-    pieces = pieces_of(utterances, (300,), CONTEXT)[..., 0]
-    assert pieces.shape == (3 + 1, 4 + 64)
-    targets = pieces[:, 4:]
-    assert targets[targets < 300].tolist() == [
-        *range(1, 151),
-        *range(200, 264),
+    pieces = [one[:, 0] for one in pieces_of(utterances, (900,), CONTEXT)]
+    assert [len(piece) for piece in pieces] == [4 + 256, 4 + 144, 4 + 256]
+    targets = torch.cat([piece[4:] for piece in pieces])
+    assert targets.tolist() == [*range(1, 401), *range(500, 756)]
+    assert pieces[0][:5].tolist() == [900] * 4 + [1]
+    assert pieces[1][:5].tolist() == [253, 254, 255, 256, 257]
+    assert pieces[2][:5].tolist() == [900] * 4 + [500]
+
+
+@looking
+def test_padding_of_a_batch_costs_no_bits(attention):
+    network = random_network(attention)
+    codes = [
+        one[:length] for one, length in zip(walks(2), (9, 25), strict=True)
     ]
-    assert pieces[0, :5].tolist() == [300] * 4 + [1]
-    assert pieces[1, :5].tolist() == [61, 62, 63, 64, 65]
-    assert pieces[3, :5].tolist() == [300] * 4 + [200]
+    with torch.no_grad():
+        together = network.bits(batch_of(codes, network))
+        alone = sum(network.bits(batch_of([one], network)) for one in codes)
+    assert torch.allclose(together, alone)
+    assert int(network.count_frames(batch_of(codes, network))) == 34
 
 
 def test_the_same_seed_gives_the_same_prior():
@@ -187,6 +235,9 @@ def test_no_frames_are_refused():
         ("embedding_dim", 0),
         ("hidden_dim", 1.5),
         ("hidden_layers", -1),
+        ("attention_heads", -1),
+        ("key_frames", 3),
+        ("attention_frames", 1001),
         ("epochs", 0),
         ("dropout", 1.0),
         ("embedding_dropout", -0.1),

@@ -1,6 +1,7 @@
 """Priors: the probabilities that codes are coded with."""
 
 from speechbrain_acom.entropy.priors.adaptive import AdaptivePrior
+from speechbrain_acom.entropy.priors.attentive import AttentiveNeuralPrior
 from speechbrain_acom.entropy.priors.context import ContextPrior
 from speechbrain_acom.entropy.priors.contract import (
     PRECISION_BITS,
@@ -20,6 +21,7 @@ __all__ = [
     "PRECISION_BITS",
     "TOTAL_FREQUENCY",
     "AdaptivePrior",
+    "AttentiveNeuralPrior",
     "ContextPrior",
     "NeuralPrior",
     "Predictor",

@@ -24,6 +24,10 @@ from speechbrain_acom.entropy.priors.fixed_point import (
     powers_of_two,
 )
 from speechbrain_acom.entropy.priors.integers import scaled
+from speechbrain_acom.entropy.priors.layer_files import (
+    LayerReader,
+    layer_content,
+)
 from speechbrain_acom.errors import ConfigurationError
 
 
@@ -127,8 +131,8 @@ class NeuralPrior(Prior):
             self.networks[:count],
         )
 
-    def frequencies(self, codes: Sequence[np.ndarray]) -> np.ndarray:
-        """Tables of consecutive frames of one codebook.
+    def inputs(self, codes: Sequence[np.ndarray]) -> np.ndarray:
+        """What the layers of one codebook see of consecutive frames.
 
         Arguments
         ---------
@@ -141,7 +145,7 @@ class NeuralPrior(Prior):
         Returns
         -------
         np.ndarray
-            int64, shape (frame, V_k), each at least 1, rows of sum 2^24.
+            Integers in float64, shape (frame, input).
         """
         *coarser, own = (
             table[row]
@@ -149,10 +153,26 @@ class NeuralPrior(Prior):
         )
         past = own + sum(rows[: len(own)] for rows in coarser)
         inputs = span_sums(past, self.context)
-        if coarser:
-            now = sum(rows[self.context.window :] for rows in coarser)
-            inputs = np.concatenate([inputs, now], axis=1)
-        codebook = len(coarser)
+        if not coarser:
+            return inputs
+        now = sum(rows[self.context.window :] for rows in coarser)
+        return np.concatenate([inputs, now], axis=1)
+
+    def tables(self, codebook: int, inputs: np.ndarray) -> np.ndarray:
+        """Tables of frames of one codebook.
+
+        Arguments
+        ---------
+        codebook : int
+            k.
+        inputs : np.ndarray
+            What :meth:`inputs` gave, shape (frame, input).
+
+        Returns
+        -------
+        np.ndarray
+            int64, shape (frame, V_k), each at least 1, rows of sum 2^24.
+        """
         projected = self.networks[codebook].projected(inputs)
         return scaled(powers_of_two(self._outputs[codebook](projected)))
 
@@ -175,20 +195,30 @@ class NeuralPrior(Prior):
             len(first.input.bias),
             len(first.hidden),
         ]
-        parts = [np.array(sizes, ">u4"), np.uint8(self.embedding_bits)]
-        parts += [table.astype(">i2") for table in self.embeddings]
+        parts = [
+            np.array(sizes, ">u4").tobytes(),
+            np.uint8(self.embedding_bits).tobytes(),
+        ]
+        parts += [table.astype(">i2").tobytes() for table in self.embeddings]
         for network in self.networks:
-            for layer in network.layers:
-                parts.append(np.uint8(layer.shift))
-                parts.append(layer.weights.astype(">i2"))
-                parts.append(layer.bias.astype(">i4"))
-            parts.append(network.bias.astype(">i4"))
-        return b"".join(part.tobytes() for part in parts)
+            parts += map(layer_content, network.layers)
+            parts.append(network.bias.astype(">i4").tobytes())
+        return b"".join(parts)
 
     @classmethod
     def from_content(cls, content: bytes) -> "NeuralPrior":
         """The prior of what :meth:`content` gave; ValueError if none."""
-        reader = _Reader(content)
+        reader = LayerReader(content)
+        parts = cls._read(reader)
+        reader.check_end()
+        return cls(*parts)
+
+    @staticmethod
+    def _read(reader: LayerReader, more_inputs: int = 0) -> tuple:
+        """What :meth:`__init__` takes.
+
+        ``more_inputs``: what the first layers see beside the context.
+        """
         (books,) = reader.sizes(1)
         cardinalities = reader.sizes(books)
         recent_frames, pooled_groups, width, hidden, depth = reader.sizes(5)
@@ -205,7 +235,7 @@ class NeuralPrior(Prior):
             inputs = width * (len(context.spans) + (codebook > 0))
             networks.append(
                 CodebookNetwork(
-                    input=reader.layer(hidden, inputs),
+                    input=reader.layer(hidden, inputs + more_inputs),
                     hidden=tuple(
                         reader.layer(hidden, hidden) for _ in range(depth)
                     ),
@@ -213,12 +243,10 @@ class NeuralPrior(Prior):
                     bias=reader.numbers(">i4", entries),
                 )
             )
-        reader.check_end()
-        return cls(context, bits, embeddings, networks)
+        return context, bits, embeddings, networks
 
-    def _check(self, codebook: int) -> None:
-        """Raise ConfigurationError if the layers of a codebook do not fit."""
-        network, output = self.networks[codebook], self._outputs[codebook]
+    def _input_bounds(self, codebook: int) -> np.ndarray:
+        """Largest magnitude of each input of a codebook's first layer."""
         largest = [np.abs(table).max() for table in self.embeddings]
         frames = [
             width * sum(largest[: codebook + 1])
@@ -226,8 +254,12 @@ class NeuralPrior(Prior):
         ]
         # The frame to predict, where coarser codebooks have told of it.
         now = [sum(largest[:codebook])] if codebook else []
-        width = self.embeddings[0].shape[1]
-        bounds = np.repeat(frames + now, width)
+        return np.repeat(frames + now, self.embeddings[0].shape[1])
+
+    def _check(self, codebook: int) -> None:
+        """Raise ConfigurationError if the layers of a codebook do not fit."""
+        network, output = self.networks[codebook], self._outputs[codebook]
+        bounds = self._input_bounds(codebook)
         for layer in (*network.layers, output):
             layer.check(bounds)
             # Activations saturate at the same magnitude everywhere.
@@ -284,43 +316,22 @@ class NeuralPredictor(Predictor):
         passed = min(map(len, self._codes)) - self._window
         # A window at a time, so that moving the rest costs next to nothing.
         if passed >= self._window:
-            # As many of each: places stay the same frames in all codebooks.
-            for kept in self._codes:
-                del kept[:passed]
+            self._drop(passed)
+
+    def _drop(self, passed: int) -> None:
+        """Drop the oldest codes."""
+        # As many of each: places stay the same frames in all codebooks.
+        for kept in self._codes:
+            del kept[:passed]
 
     def _tables(self, codebook: int, start: int, count: int) -> np.ndarray:
         """Tables of some frames, from a position in the kept codes on."""
+        inputs = self._inputs(codebook, start, count)
+        return self._prior.tables(codebook, inputs)
+
+    def _inputs(self, codebook: int, start: int, count: int) -> np.ndarray:
+        """What the layers of a codebook see of some frames."""
         first, stop = start - self._window, start + count
         codes = [np.array(kept[first:stop]) for kept in self._codes[:codebook]]
         codes.append(np.array(self._codes[codebook][first : stop - 1]))
-        return self._prior.frequencies(codes)
-
-
-class _Reader:
-    """Takes numbers from bytes, one array after the other."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._position = 0
-
-    def byte(self) -> int:
-        return int(self.numbers(">u1", 1)[0])
-
-    def sizes(self, count: int) -> list[int]:
-        return self.numbers(">u4", count).astype(np.int64).tolist()
-
-    def layer(self, outputs: int, inputs: int) -> FixedLayer:
-        shift = self.byte()
-        weights = self.numbers(">i2", outputs, inputs)
-        return FixedLayer(weights, shift, self.numbers(">i4", outputs))
-
-    def numbers(self, dtype: str, *shape: int) -> np.ndarray:
-        count = int(np.prod(shape, dtype=object))
-        # It raises ValueError if there are fewer, before it allocates.
-        stored = np.frombuffer(self._content, dtype, count, self._position)
-        self._position += stored.nbytes
-        return stored.reshape(shape).astype(np.float64)
-
-    def check_end(self) -> None:
-        if self._position != len(self._content):
-            raise ValueError("bytes behind its last layer")
+        return self._prior.inputs(codes)

@@ -15,8 +15,10 @@ from speechbrain_acom.entropy.priors import (
 CARDINALITIES = (6, 9, 4)
 
 
-def fit_tiny_neural(codes, cardinalities) -> Prior:
-    """Two epochs of a network with windows of four frames."""
+def fit_tiny_neural(
+    codes, cardinalities, attention_heads=0, epochs=2, **settings
+) -> Prior:
+    """A few epochs of a network with windows of four frames."""
     # Only fitting needs torch: a process that reads priors does without.
     from speechbrain_acom.training.neural_prior import fit_neural_prior
 
@@ -25,9 +27,14 @@ def fit_tiny_neural(codes, cardinalities) -> Prior:
         cardinalities,
         recent_frames=2,
         pooled_groups=1,
+        attention_heads=attention_heads,
+        head_dim=3,
+        key_frames=2,
+        attention_frames=7,
         embedding_dim=4,
         hidden_dim=8,
-        epochs=2,
+        epochs=epochs,
+        **settings,
     )
 
 
@@ -38,6 +45,17 @@ FITS: dict[str, Callable[..., Prior]] = {
     "context_of_one": partial(ContextPrior.fit, order=1),
     "context_of_none": partial(ContextPrior.fit, order=0, coarser=0),
     "neural": fit_tiny_neural,
+    # Long enough to have opinions.
+    "attentive": partial(
+        fit_tiny_neural,
+        attention_heads=2,
+        epochs=20,
+        batch_pieces=1,
+        learning_rate=0.02,
+        weight_decay=0.0,
+        dropout=0.0,
+        embedding_dropout=0.0,
+    ),
     "adaptive_static": partial(AdaptivePrior.fit, base=StaticPrior.fit),
     "adaptive_context": partial(AdaptivePrior.fit, rate=0.5),
 }

@@ -23,6 +23,11 @@ from speechbrain_acom.entropy.priors import (
     Prior,
     save_prior,
 )
+from speechbrain_acom.entropy.priors.attention import (
+    AttentionShape,
+    CodebookAttention,
+)
+from speechbrain_acom.entropy.priors.attentive import AttentiveNeuralPrior
 from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
     Context,
@@ -34,7 +39,6 @@ from speechbrain_acom.entropy.priors.fixed_point import (
     fraction_bits,
     rounded,
 )
-from speechbrain_acom.entropy.priors.neural import NeuralPrior
 
 FRAGMENT = Path(__file__).parents[3] / "hparams" / "priors" / "neural.yaml"
 FRAMES = 60
@@ -89,7 +93,7 @@ assert "torch" not in sys.modules
 """
 
 
-def shipped_network() -> NeuralPrior:
+def shipped_network() -> AttentiveNeuralPrior:
     """A network of the fragment's size, with random weights."""
     sizes = load_hyperpyyaml(f"prior: !include:{FRAGMENT}\n")["prior"].keywords
     random = np.random.default_rng(0)
@@ -106,9 +110,29 @@ def shipped_network() -> NeuralPrior:
         bias = random.normal(size=outputs)
         return fixed_layer(weights, bias, input_bits, ACTIVATION_BITS)
 
+    shape = AttentionShape(
+        sizes["attention_heads"],
+        sizes["head_dim"],
+        sizes["key_frames"],
+        sizes["attention_frames"],
+    )
+    attentions = [
+        CodebookAttention(
+            shape,
+            layer(
+                2 * shape.width, width * (shape.key_frames + (book > 0)), bits
+            ),
+            layer(shape.width, width, bits),
+        )
+        for book in range(len(SHIPPED_SIZES))
+    ]
     networks = [
         CodebookNetwork(
-            layer(hidden, width * (len(context.spans) + (book > 0)), bits),
+            layer(
+                hidden,
+                width * (len(context.spans) + (book > 0)) + shape.width,
+                bits,
+            ),
             tuple(
                 layer(hidden, hidden, ACTIVATION_BITS)
                 for _ in range(sizes["hidden_layers"])
@@ -119,7 +143,7 @@ def shipped_network() -> NeuralPrior:
         for book, entries in enumerate(SHIPPED_SIZES)
     ]
     embeddings = [rounded(table, bits) for table in tables]
-    return NeuralPrior(context, bits, embeddings, networks)
+    return AttentiveNeuralPrior(attentions, context, bits, embeddings, networks)
 
 
 def random_codes() -> np.ndarray:

@@ -32,7 +32,7 @@ MODEL = b"\xca\xfe"
 FRAMES = 30
 
 every_kind = pytest.mark.parametrize(
-    "kind", [*every_prior.FITS, "adaptive_neural"]
+    "kind", [*every_prior.FITS, "adaptive_attentive"]
 )
 # Of runs of 1 to 6 frames the first codebook tells the length.
 framings = pytest.mark.parametrize(
@@ -43,8 +43,8 @@ framings = pytest.mark.parametrize(
 
 
 def prior_of(kind: str) -> Prior:
-    if kind == "adaptive_neural":
-        return AdaptivePrior(fitted("neural"), strength=2)
+    if kind == "adaptive_attentive":
+        return AdaptivePrior(fitted("attentive"), strength=2)
     return fitted(kind)
 
 

@@ -150,8 +150,8 @@ def test_forgetting_what_is_past_changes_no_table(seed, most):
     before = np.tile(prior.cardinalities, (CONTEXT.window, 1))
     coarse, fine = np.concatenate([before, codes]).T
     expected = [
-        prior.frequencies([coarse[:-1]]),
-        prior.frequencies([coarse, fine[:-1]]),
+        prior.tables(0, prior.inputs([coarse[:-1]])),
+        prior.tables(1, prior.inputs([coarse, fine[:-1]])),
     ]
     predictor, done = prior.predictor(), [0, 0]
     while done[1] < frames:

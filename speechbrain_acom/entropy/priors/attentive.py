@@ -1,0 +1,239 @@
+"""Neural prior that looks back: the context network with attention."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from speechbrain_acom.entropy.priors.attention import (
+    AttentionMemory,
+    AttentionShape,
+    CodebookAttention,
+)
+from speechbrain_acom.entropy.priors.context_network import (
+    CodebookNetwork,
+    Context,
+)
+from speechbrain_acom.entropy.priors.contract import check_count
+from speechbrain_acom.entropy.priors.fixed_point import LARGEST_ACTIVATION
+from speechbrain_acom.entropy.priors.layer_files import (
+    LayerReader,
+    layer_content,
+)
+from speechbrain_acom.entropy.priors.neural import (
+    NeuralPredictor,
+    NeuralPrior,
+)
+from speechbrain_acom.errors import ConfigurationError
+
+# Frames whose tables are made together: it bounds the memory that this takes.
+BLOCK_FRAMES = 64
+
+
+class AttentiveNeuralPrior(NeuralPrior):
+    """A :class:`NeuralPrior` whose codebooks also look back by attention.
+
+    What attention gives of a frame goes into the codebook's first layer,
+    behind its other inputs. Queries and keys are made of the last frames'
+    embeddings, which the first layer sees too, and of the coarser codes of
+    the same frame; values of the embedding of a frame's own code.
+
+    The function ``fit_neural_prior`` of ``speechbrain_acom.training`` trains
+    and freezes one.
+
+    Arguments
+    ---------
+    attentions : Sequence[CodebookAttention]
+        Of each codebook, all of one shape.
+    context : Context
+        Which frames are seen.
+    embedding_bits : int
+        Fraction bits of the embeddings, and of what attention gives.
+    embeddings : Sequence[np.ndarray]
+        As for :class:`NeuralPrior`.
+    networks : Sequence[CodebookNetwork]
+        The layers of each codebook.
+
+    Raises
+    ------
+    ConfigurationError
+        If shapes disagree, or if a sum could be too large to be exact.
+    """
+
+    KIND = 4
+
+    def __init__(
+        self,
+        attentions: Sequence[CodebookAttention],
+        context: Context,
+        embedding_bits: int,
+        embeddings: Sequence[np.ndarray],
+        networks: Sequence[CodebookNetwork],
+    ) -> None:
+        self.attentions = tuple(attentions)
+        super().__init__(context, embedding_bits, embeddings, networks)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were trained: embeddings, weights and biases."""
+        return super().parameters + sum(each.size for each in self.attentions)
+
+    def predictor(self) -> "AttentivePredictor":
+        """A predictor at the start of a message."""
+        return AttentivePredictor(self)
+
+    def first(self, count: int) -> "AttentiveNeuralPrior":
+        """The prior of the first codes of every frame; see the contract."""
+        check_count(count, len(self.cardinalities))
+        if count == len(self.cardinalities):
+            return self
+        return AttentiveNeuralPrior(
+            self.attentions[:count],
+            self.context,
+            self.embedding_bits,
+            self.embeddings[:count],
+            self.networks[:count],
+        )
+
+    def near(self, codebook: int, inputs: np.ndarray) -> np.ndarray:
+        """What queries and keys are made of.
+
+        Arguments
+        ---------
+        codebook : int
+            k.
+        inputs : np.ndarray
+            What :meth:`inputs` gave, shape (frame, input).
+
+        Returns
+        -------
+        np.ndarray
+            The nearest frames, and the frame itself as far as coarser
+            codebooks have told of it, shape (frame, number).
+        """
+        width = self.embeddings[0].shape[1]
+        nearest = inputs[:, : width * self.attentions[0].shape.key_frames]
+        if not codebook:
+            return nearest
+        return np.concatenate([nearest, inputs[:, -width:]], axis=1)
+
+    def content(self) -> bytes:
+        """Attention, then all that :class:`NeuralPrior` has, big-endian.
+
+        In four bytes each: heads, numbers of a head, frames of a key, frames
+        that are looked back, E and K. Then of each codebook the layer of
+        queries and keys and the layer of values, each its shift in one byte,
+        its weights in two each, its bias in four each.
+        """
+        shape = self.attentions[0].shape
+        sizes = (
+            shape.heads,
+            shape.head_dim,
+            shape.key_frames,
+            shape.reach,
+            self.embeddings[0].shape[1],
+            len(self.attentions),
+        )
+        parts = [np.array(sizes, ">u4").tobytes()]
+        for attention in self.attentions:
+            parts += map(layer_content, (attention.match, attention.value))
+        return b"".join([*parts, super().content()])
+
+    @classmethod
+    def from_content(cls, content: bytes) -> "AttentiveNeuralPrior":
+        """The prior of what :meth:`content` gave; ValueError if none."""
+        reader = LayerReader(content)
+        *sizes, embedding_dim, books = reader.sizes(6)
+        shape = AttentionShape(*sizes)
+        attentions = []
+        for codebook in range(books):
+            inputs = embedding_dim * (shape.key_frames + (codebook > 0))
+            match = reader.layer(2 * shape.width, inputs)
+            value = reader.layer(shape.width, embedding_dim)
+            attentions.append(CodebookAttention(shape, match, value))
+        parts = cls._read(reader, more_inputs=shape.width)
+        reader.check_end()
+        return cls(attentions, *parts)
+
+    def _input_bounds(self, codebook: int) -> np.ndarray:
+        """Largest magnitude of each input of a codebook's first layer."""
+        bounds = super()._input_bounds(codebook)
+        given = np.full(self.attentions[0].shape.width, LARGEST_ACTIVATION)
+        return np.concatenate([bounds, given])
+
+    def _check(self, codebook: int) -> None:
+        """Raise ConfigurationError if the layers of a codebook do not fit."""
+        shapes = {attention.shape for attention in self.attentions}
+        if len(shapes) != 1 or len(self.attentions) != len(self.embeddings):
+            raise ConfigurationError(
+                "neural prior",
+                f"attention of {len(self.attentions)} codebooks",
+                f"{len(self.embeddings)}, all of one shape",
+            )
+        attention = self.attentions[codebook]
+        if attention.shape.key_frames > self.context.recent_frames:
+            raise ConfigurationError(
+                "key_frames",
+                attention.shape.key_frames,
+                f"at most {self.context.recent_frames}, the recent_frames",
+            )
+        bounds = super()._input_bounds(codebook)
+        attention.match.check(self.near(codebook, bounds[np.newaxis])[0])
+        attention.value.check(np.abs(self.embeddings[codebook]).max(axis=0))
+        super()._check(codebook)
+
+
+class AttentivePredictor(NeuralPredictor):
+    """Runs an :class:`AttentiveNeuralPrior` over one message.
+
+    Beside what :class:`NeuralPredictor` keeps, it keeps of each codebook the
+    keys and values of the frames that can still be looked back to.
+
+    Arguments
+    ---------
+    prior : AttentiveNeuralPrior
+        The prior.
+    """
+
+    def __init__(self, prior: AttentiveNeuralPrior) -> None:
+        super().__init__(prior)
+        self._memories = [
+            AttentionMemory(each.shape) for each in prior.attentions
+        ]
+        # The position in the kept codes behind what the memories know.
+        self._noted = [self._window] * len(self._memories)
+
+    def observe(self, codebook: int, entries: np.ndarray) -> np.ndarray:
+        """Tables of several known codes, int64, shape (frame, V_k)."""
+        starts = range(0, max(1, len(entries)), BLOCK_FRAMES)
+        observe = super().observe
+        return np.concatenate(
+            [
+                observe(codebook, entries[start : start + BLOCK_FRAMES])
+                for start in starts
+            ]
+        )
+
+    def _inputs(self, codebook: int, start: int, count: int) -> np.ndarray:
+        """What the layers of a codebook see of some frames."""
+        first = self._noted[codebook]
+        inputs = super()._inputs(codebook, first, start - first + count)
+        attention = self._prior.attentions[codebook]
+        near = self._prior.near(codebook, inputs)
+        queries, keys = attention.matched(near)
+        known = np.array(self._codes[codebook][first : start + count], int)
+        embedded = self._prior.embeddings[codebook][known]
+        self._noted[codebook] += len(known)
+        attended = self._memories[codebook].attended(
+            queries[start - first :],
+            keys[: len(known)],
+            attention.valued(embedded),
+            start - first,
+        )
+        return np.concatenate([inputs[start - first :], attended], axis=1)
+
+    def _drop(self, passed: int) -> None:
+        """Drop the oldest codes, which the memories must know by then."""
+        for codebook, codes in enumerate(self._codes):
+            self._inputs(codebook, len(codes), 0)
+            self._noted[codebook] -= passed
+        super()._drop(passed)
