@@ -7,7 +7,7 @@
 import io
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,6 +17,7 @@ from code_coders import PriorCoder
 from transformer_prior import float_table
 
 from speechbrain_acom.entropy.priors import Prior, StaticPrior
+from speechbrain_acom.entropy.priors.attention import AttentionShape
 from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.entropy.priors.contract import Predictor, check_count
 from speechbrain_acom.training import neural_prior
@@ -113,7 +114,7 @@ class FloatNetworkPrior(Prior):
     def content(self) -> bytes:
         """Sizes and weights."""
         network = self.network
-        layers = network.codebooks[0]
+        layers, shape = network.codebooks[0], network.attention_shape
         stored = io.BytesIO()
         torch.save(
             {
@@ -122,6 +123,7 @@ class FloatNetworkPrior(Prior):
                     network.context.recent_frames,
                     network.context.pooled_groups,
                 ),
+                "attention": shape and astuple(shape),
                 "embedding_dim": layers.projection.out_features,
                 "hidden_dim": layers.projection.in_features,
                 "hidden_layers": len(layers.hidden),
@@ -139,9 +141,11 @@ class FloatNetworkPrior(Prior):
         sizes = stored.pop("cardinalities")
         # Its tables are among the weights.
         static = StaticPrior.fit([np.zeros((1, len(sizes)), int)], sizes)
+        shape = stored.pop("attention")
         network = ContextNetwork(
             static,
             Context(*stored.pop("context")),
+            shape and AttentionShape(*shape),
             dropout=0.0,
             embedding_dropout=0.0,
             **stored,
@@ -165,6 +169,8 @@ class FloatNetworkPredictor(Predictor):
     def __init__(self, network: ContextNetwork) -> None:
         self._network = network
         self._window = network.context.window
+        shape = network.attention_shape
+        self._reach = shape.reach if shape else 0
         # The row behind the last entry: a frame before the message.
         self._outside = _sizes(network)
         self._codes = [
@@ -175,12 +181,13 @@ class FloatNetworkPredictor(Predictor):
     def frequencies(self, codebook: int) -> np.ndarray:
         """Table of the next code of a codebook, int64, shape (V_k,)."""
         stop = len(self._codes[codebook]) + 1
-        start = stop - 1 - self._window
-        piece = torch.tensor(self._outside).repeat(self._window + 1, 1)
+        # The farthest frame that is looked back to has a window, too.
+        start = max(0, stop - 1 - self._window - self._reach)
+        piece = torch.tensor(self._outside).repeat(stop - start, 1)
         for column, kept in enumerate(self._codes[: codebook + 1]):
             seen = torch.tensor(kept[start:stop])
             piece[: len(seen), column] = seen
-        logits = self._network(piece.unsqueeze(0))[codebook][0, 0]
+        logits = self._network(piece.unsqueeze(0))[codebook][0, -1]
         return float_table(logits, len(logits))
 
     def update(self, codebook: int, entry: int) -> None:

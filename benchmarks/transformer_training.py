@@ -1,6 +1,6 @@
 """Training of the transformer, under the same rules as our neural prior.
 
-Both get the same pieces of 64 frames, so many a step, a tenth of the
+Both get the same pieces of 256 frames or fewer, so many a step, a tenth of the
 utterances to watch, the same schedule, number of epochs and patience.
 """
 

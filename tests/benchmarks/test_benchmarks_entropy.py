@@ -23,6 +23,7 @@ from transformer_prior import TransformerCoder, TransformerPrior
 
 from speechbrain_acom.entropy.framing import ONE_TO_ONE, Framing
 from speechbrain_acom.entropy.priors import StaticPrior
+from speechbrain_acom.entropy.priors.attention import AttentionShape
 from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.studies.results import read_rows
@@ -62,6 +63,7 @@ def baselines(sizes=SIZES):
     network = ContextNetwork(
         StaticPrior.fit(codes, sizes),
         Context(recent_frames=2, pooled_groups=1),
+        AttentionShape(heads=2, head_dim=2, key_frames=1, reach=9),
         embedding_dim=4,
         hidden_dim=6,
         hidden_layers=1,

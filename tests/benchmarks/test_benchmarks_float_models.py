@@ -12,6 +12,7 @@ from transformer_prior import TransformerCoder, TransformerPrior
 from transformer_training import fit_transformer
 
 from speechbrain_acom.entropy.priors import StaticPrior
+from speechbrain_acom.entropy.priors.attention import AttentionShape
 from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.training import neural_prior
 from speechbrain_acom.training.context_network import ContextNetwork
@@ -23,11 +24,11 @@ def drawn(count, frames, sizes, seed=0):
     return [generator.integers(0, sizes, shape).min(0) for _ in range(count)]
 
 
-def shaken(model):
+def shaken(model, deviation=0.5):
     """The model in evaluation mode, with weights that all matter."""
     torch.manual_seed(0)
     for weights in model.parameters():
-        torch.nn.init.normal_(weights, std=0.5)
+        torch.nn.init.normal_(weights, std=deviation)
     return model.eval()
 
 
@@ -141,22 +142,32 @@ def test_the_transformer_has_the_size_that_was_asked_for(target, sizes, tied):
     assert model.parameter_count == size == pytest.approx(target, rel=0.01)
 
 
-def test_the_float_network_predicts_as_it_was_trained(tmp_path):
+@pytest.mark.parametrize(
+    "attention",
+    [None, AttentionShape(heads=2, head_dim=3, key_frames=1, reach=7)],
+    ids=["near", "attentive"],
+)
+def test_the_float_network_predicts_as_it_was_trained(attention, tmp_path):
     sizes = (5, 1, 30)
     (codes,) = drawn(1, 30, sizes)
     network = shaken(
         ContextNetwork(
             StaticPrior.fit([codes], sizes),
             Context(recent_frames=2, pooled_groups=1),
+            attention,
             embedding_dim=4,
             hidden_dim=6,
             hidden_layers=1,
             dropout=0.5,
             embedding_dropout=0.5,
-        )
+        ),
+        # Codes rarer than tables can say would cost less than they should.
+        deviation=0.3,
     )
     coder = FloatNetworkCoder(FloatNetworkPrior(network))
-    pieces = neural_prior.pieces_of([codes], sizes, network.context)
+    pieces = neural_prior.stacked(
+        neural_prior.pieces_of([codes], sizes, network.context), network
+    )
     with torch.no_grad():
         expected = network.bits(pieces).item()
     assert coder.bits(codes) == pytest.approx(expected, rel=1e-3)

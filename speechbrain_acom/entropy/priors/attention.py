@@ -13,11 +13,12 @@ import numpy as np
 
 from speechbrain_acom.entropy.priors.fixed_point import (
     ACTIVATION_BITS,
-    LARGEST_ACTIVATION,
     LOGARITHM_BITS,
     FixedLayer,
+    limited,
     powers_of_two,
 )
+from speechbrain_acom.entropy.priors.span_sums import BLOCK_FRAMES
 from speechbrain_acom.errors import ConfigurationError
 
 # Sums of weights of 22 bits times values of 20 bits stay below 2^52.
@@ -124,18 +125,19 @@ class CodebookAttention:
         near : np.ndarray
             What describes the past of each, shape (frame, input).
         """
-        both = _limited(self.match(near))
+        both = limited(self.match(near))
         return both[:, : self.shape.width], both[:, self.shape.width :]
 
     def valued(self, embedded: np.ndarray) -> np.ndarray:
         """Values (frame, width) of embedded codes (frame, E)."""
-        return _limited(self.value(embedded))
+        return limited(self.value(embedded))
 
 
 class AttentionMemory:
     """Keys and values of the last frames of one codebook.
 
-    At most ``reach`` of them are kept, in eight bytes a key and its value.
+    They are kept in single precision, in which what saturates at 2^20 is
+    exact.
 
     Arguments
     ---------
@@ -145,72 +147,104 @@ class AttentionMemory:
 
     def __init__(self, shape: AttentionShape) -> None:
         self._shape = shape
-        # What saturates at 2^20 is exact in single precision.
-        self._keys = np.empty((0, shape.width), dtype=np.float32)
-        self._values = self._keys
+        # A number of frames more, so that moving them costs next to nothing.
+        rows = (shape.heads, shape.reach + BLOCK_FRAMES, shape.head_dim)
+        self._keys = np.zeros(rows, dtype=np.float32)
+        self._values = np.zeros(rows, dtype=np.float32)
+        self._count = 0
 
-    def attended(
-        self,
-        queries: np.ndarray,
-        keys: np.ndarray,
-        values: np.ndarray,
-        start: int,
-    ) -> np.ndarray:
-        """Take note of frames, and look back from some.
+    def looked_back(self, query: np.ndarray) -> np.ndarray:
+        """What the next frame finds in those before it.
 
         Arguments
         ---------
-        queries : np.ndarray
-            Of consecutive frames, shape (query, width).
-        keys, values : np.ndarray
-            Of the frames that follow those in the memory, shape (frame,
-            width).
-        start : int
-            The frame of the first query, counted from the first one of
-            ``keys``; there may be queries of the frame behind the last key.
+        query : np.ndarray
+            Of the frame behind the last one, shape (1, width).
 
         Returns
         -------
         np.ndarray
-            Shape (query, width): each head's mean of the values of earlier
+            Shape (1, width): each head's mean of the values of earlier
             frames, weighted with two to the power of the scores. A frame that
             has a score and a value of 0 stands for none of them.
         """
-        before = len(self._keys)
-        keys = np.concatenate([self._keys, keys])
-        values = np.concatenate([self._values, values])
-        kept = slice(max(0, len(keys) - self._shape.reach), None)
-        self._keys = keys[kept].astype(np.float32)
-        self._values = values[kept].astype(np.float32)
-        asked = before + start + np.arange(len(queries))
-        return self._mean(queries, keys, values, asked)
+        first = max(0, self._count - self._shape.reach)
+        seen = slice(first, self._count)
+        falls = self._shape.falls[:, self._count - first : 0 : -1]
+        return self._means(
+            query,
+            self._keys[:, seen].astype(np.float64),
+            self._values[:, seen].astype(np.float64),
+            falls[:, np.newaxis],
+        )
 
-    def _mean(
+    def followed(
+        self, queries: np.ndarray, keys: np.ndarray, values: np.ndarray
+    ) -> np.ndarray:
+        """What frames that are all known find; they are taken note of.
+
+        Arguments
+        ---------
+        queries, keys, values : np.ndarray
+            Of the next frames, 64 or fewer, shape (frame, width).
+
+        Returns
+        -------
+        np.ndarray
+            Shape (frame, width), as :meth:`looked_back`.
+        """
+        before = self._count
+        seen = np.concatenate(
+            [self._keys[:, :before], self._by_head(keys)], axis=1
+        )
+        given = np.concatenate(
+            [self._values[:, :before], self._by_head(values)], axis=1
+        )
+        asked = before + np.arange(len(queries))[:, np.newaxis]
+        back = asked - np.arange(seen.shape[1])
+        back[(back < 0) | (back > self._shape.reach)] = 0
+        falls = self._shape.falls[:, back]
+        self.append(keys, values)
+        return self._means(queries, seen, given, falls)
+
+    def append(self, keys: np.ndarray, values: np.ndarray) -> None:
+        """Take note of frames, 64 or fewer, (frame, width)."""
+        if self._count + len(keys) > self._keys.shape[1]:
+            kept = slice(self._count - self._shape.reach, self._count)
+            for rows in (self._keys, self._values):
+                rows[:, : self._shape.reach] = rows[:, kept].copy()
+            self._count = self._shape.reach
+        places = slice(self._count, self._count + len(keys))
+        self._keys[:, places] = self._by_head(keys)
+        self._values[:, places] = self._by_head(values)
+        self._count += len(keys)
+
+    def _means(
         self,
         queries: np.ndarray,
         keys: np.ndarray,
         values: np.ndarray,
-        asked: np.ndarray,
+        falls: np.ndarray,
     ) -> np.ndarray:
-        back = asked[:, np.newaxis] - np.arange(len(keys))
-        back[(back < 0) | (back > self._shape.reach)] = 0
-        products = self._by_head(queries) @ self._by_head(keys).swapaxes(1, 2)
-        scores = np.floor(products * 2.0**-_SCORE_SHIFT + 0.5)
-        scores += self._shape.falls[:, back]
-        none = np.zeros((*scores.shape[:2], 1))
-        weights = powers_of_two(np.concatenate([none, scores], axis=2))
+        """Means of values, (query, width).
+
+        Keys and values are of shape (head, frame, head_dim), what distance
+        takes (head, query, frame).
+        """
+        products = self._by_head(queries) @ keys.swapaxes(1, 2)
+        products *= 2.0**-_SCORE_SHIFT
+        products += 0.5
+        scores = np.zeros((*products.shape[:2], products.shape[2] + 1))
+        np.add(np.floor(products), falls, out=scores[..., 1:])
+        weights = powers_of_two(scores)
         totals = weights.sum(axis=2, keepdims=True)
-        sums = weights[..., 1:].astype(np.float64) @ self._by_head(values)
+        sums = weights[..., 1:].astype(np.float64) @ values
         # Rounded, halves up.
         means = (2 * sums.astype(np.int64) + totals) // (2 * totals)
         shape = (len(queries), self._shape.width)
         return means.swapaxes(0, 1).reshape(shape).astype(np.float64)
 
     def _by_head(self, rows: np.ndarray) -> np.ndarray:
-        """Rows (frame, width) as float64, shape (head, frame, head_dim)."""
+        """Rows (frame, width) as (head, frame, head_dim)."""
         split = (len(rows), self._shape.heads, self._shape.head_dim)
-        return rows.astype(np.float64).reshape(split).swapaxes(0, 1)
-
-
-def _limited(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, -LARGEST_ACTIVATION, LARGEST_ACTIVATION)
+        return rows.reshape(split).swapaxes(0, 1)

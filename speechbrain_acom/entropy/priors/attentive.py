@@ -25,9 +25,6 @@ from speechbrain_acom.entropy.priors.neural import (
 )
 from speechbrain_acom.errors import ConfigurationError
 
-# Frames whose tables are made together: it bounds the memory that this takes.
-BLOCK_FRAMES = 64
-
 
 class AttentiveNeuralPrior(NeuralPrior):
     """A :class:`NeuralPrior` whose codebooks also look back by attention.
@@ -102,7 +99,7 @@ class AttentiveNeuralPrior(NeuralPrior):
         codebook : int
             k.
         inputs : np.ndarray
-            What :meth:`inputs` gave, shape (frame, input).
+            What :class:`NeuralPredictor` sees of frames, shape (frame, input).
 
         Returns
         -------
@@ -199,41 +196,40 @@ class AttentivePredictor(NeuralPredictor):
         self._memories = [
             AttentionMemory(each.shape) for each in prior.attentions
         ]
-        # The position in the kept codes behind what the memories know.
-        self._noted = [self._window] * len(self._memories)
+        # Those of frames whose codes are still to come.
+        self._keys: list[np.ndarray | None] = [None] * len(self._memories)
 
-    def observe(self, codebook: int, entries: np.ndarray) -> np.ndarray:
-        """Tables of several known codes, int64, shape (frame, V_k)."""
-        starts = range(0, max(1, len(entries)), BLOCK_FRAMES)
-        observe = super().observe
-        return np.concatenate(
-            [
-                observe(codebook, entries[start : start + BLOCK_FRAMES])
-                for start in starts
-            ]
+    def update(self, codebook: int, entry: int) -> None:
+        """Take note of the next code of a codebook."""
+        if self._keys[codebook] is None:
+            self._inputs(codebook)
+        values = self._values(codebook, np.array([entry]))
+        self._memories[codebook].append(self._keys[codebook], values)
+        self._keys[codebook] = None
+        super().update(codebook, entry)
+
+    def _inputs(self, codebook: int) -> np.ndarray:
+        """What the layers see of the next frame, shape (1, input)."""
+        inputs = super()._inputs(codebook)
+        queries, self._keys[codebook] = self._matched(codebook, inputs)
+        found = self._memories[codebook].looked_back(queries)
+        return np.concatenate([inputs, found], axis=1)
+
+    def _inputs_ahead(self, codebook: int, entries: np.ndarray) -> np.ndarray:
+        """What the layers see of frames that are all known."""
+        inputs = super()._inputs_ahead(codebook, entries)
+        found = self._memories[codebook].followed(
+            *self._matched(codebook, inputs), self._values(codebook, entries)
         )
+        self._keys[codebook] = None
+        return np.concatenate([inputs, found], axis=1)
 
-    def _inputs(self, codebook: int, start: int, count: int) -> np.ndarray:
-        """What the layers of a codebook see of some frames."""
-        first = self._noted[codebook]
-        inputs = super()._inputs(codebook, first, start - first + count)
-        attention = self._prior.attentions[codebook]
+    def _matched(
+        self, codebook: int, inputs: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         near = self._prior.near(codebook, inputs)
-        queries, keys = attention.matched(near)
-        known = np.array(self._codes[codebook][first : start + count], int)
-        embedded = self._prior.embeddings[codebook][known]
-        self._noted[codebook] += len(known)
-        attended = self._memories[codebook].attended(
-            queries[start - first :],
-            keys[: len(known)],
-            attention.valued(embedded),
-            start - first,
-        )
-        return np.concatenate([inputs[start - first :], attended], axis=1)
+        return self._prior.attentions[codebook].matched(near)
 
-    def _drop(self, passed: int) -> None:
-        """Drop the oldest codes, which the memories must know by then."""
-        for codebook, codes in enumerate(self._codes):
-            self._inputs(codebook, len(codes), 0)
-            self._noted[codebook] -= passed
-        super()._drop(passed)
+    def _values(self, codebook: int, entries: np.ndarray) -> np.ndarray:
+        embedded = self._prior.embeddings[codebook][entries]
+        return self._prior.attentions[codebook].valued(embedded)

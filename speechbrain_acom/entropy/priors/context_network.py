@@ -7,6 +7,7 @@ import numpy as np
 from speechbrain_acom.entropy.priors.fixed_point import (
     LARGEST_ACTIVATION,
     FixedLayer,
+    limited,
 )
 from speechbrain_acom.errors import ConfigurationError
 
@@ -115,41 +116,8 @@ class CodebookNetwork:
 
     def projected(self, inputs: np.ndarray) -> np.ndarray:
         """What is compared with embeddings, shape (frame, E)."""
-        state = np.clip(self.input(inputs), 0, LARGEST_ACTIVATION)
+        state = limited(self.input(inputs), 0)
         for layer in self.hidden:
             step = np.maximum(layer(state), 0)
             state = np.minimum(state + step, LARGEST_ACTIVATION)
-        return np.clip(
-            self.projection(state), -LARGEST_ACTIVATION, LARGEST_ACTIVATION
-        )
-
-
-def span_sums(frames: np.ndarray, context: Context) -> np.ndarray:
-    """Sums of past frames, as the network sees them.
-
-    Arguments
-    ---------
-    frames : np.ndarray
-        Consecutive frames, shape (window + frame - 1, E): those before the
-        first frame to predict, up to the one before the last to predict.
-    context : Context
-        Which of them are seen.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (frame, span * E).
-
-    Example
-    -------
-    >>> context = Context(recent_frames=2, pooled_groups=1)
-    >>> span_sums(np.array([[8.0], [4.0], [2.0], [1.0]]), context).tolist()
-    [[1.0, 2.0, 12.0]]
-    """
-    total = np.zeros((len(frames) + 1, frames.shape[1]))
-    np.cumsum(frames, axis=0, out=total[1:])
-    # Behind the frame before the first to predict, then one frame further on.
-    now = np.arange(context.window, len(total))[:, np.newaxis]
-    near, far = np.array(context.spans).T
-    sums = total[now - near + 1] - total[now - far]
-    return sums.reshape(len(now), near.size * frames.shape[1])
+        return limited(self.projection(state))

@@ -7,7 +7,7 @@ order a library adds in, the result is the same to the bit.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from math import isqrt
 
 import numpy as np
@@ -55,9 +55,15 @@ class FixedLayer:
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """Map integers, shape (frame, input), to (frame, output)."""
-        # Halves are rounded up. A product with a power of two is exact.
-        sums = inputs @ self.weights.T
-        return np.floor(sums * 2.0**-self.shift + 0.5) + self.bias
+        sums = inputs @ self._shifted
+        # Halves are rounded up.
+        sums += 0.5
+        return np.floor(sums, out=sums) + self.bias
+
+    @cached_property
+    def _shifted(self) -> np.ndarray:
+        """W, shape (input, output), times a power of two, which is exact."""
+        return np.ascontiguousarray(self.weights.T * 2.0**-self.shift)
 
     def check(self, bounds: np.ndarray) -> None:
         """Raise ConfigurationError if a sum could be inexact.
@@ -80,6 +86,30 @@ class FixedLayer:
                 f"sums up to {largest:.3g}",
                 f"less than {LARGEST_SUM}: make the network smaller",
             )
+
+
+def limited(values: np.ndarray, least: int = -LARGEST_ACTIVATION) -> np.ndarray:
+    """Activations that saturate.
+
+    Arguments
+    ---------
+    values : np.ndarray
+        Integers in float64.
+    least : int
+        What those below it become; those above 2^20 - 1 become that.
+
+    Returns
+    -------
+    np.ndarray
+        Of the same shape.
+
+    Example
+    -------
+    >>> limited(np.array([-3e9, 5.0, 3e9])).tolist()
+    [-1048575.0, 5.0, 1048575.0]
+    """
+    # Ten times as fast on few values as np.clip.
+    return np.minimum(np.maximum(values, least), LARGEST_ACTIVATION)
 
 
 def fixed_layer(

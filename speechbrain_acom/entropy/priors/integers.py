@@ -34,8 +34,8 @@ def scaled(weights: np.ndarray, total: int = TOTAL_FREQUENCY) -> np.ndarray:
     weights = weights.astype(np.int64)
     sums = weights.sum(axis=-1, keepdims=True)
     frequencies = 1 + weights * (total - size) // sums
-    rest = total - frequencies.sum(axis=-1, keepdims=True)
-    largest = weights.argmax(axis=-1)[..., np.newaxis]
-    chosen = np.take_along_axis(frequencies, largest, axis=-1)
-    np.put_along_axis(frequencies, largest, chosen + rest, axis=-1)
+    rows = frequencies.reshape(-1, size)
+    rest = total - rows.sum(axis=1)
+    largest = weights.reshape(-1, size).argmax(axis=1)
+    rows[np.arange(len(rows)), largest] += rest
     return frequencies

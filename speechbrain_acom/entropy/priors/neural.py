@@ -8,7 +8,6 @@ import numpy as np
 from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
     Context,
-    span_sums,
 )
 from speechbrain_acom.entropy.priors.contract import (
     Predictor,
@@ -28,6 +27,7 @@ from speechbrain_acom.entropy.priors.layer_files import (
     LayerReader,
     layer_content,
 )
+from speechbrain_acom.entropy.priors.span_sums import BLOCK_FRAMES, SpanSums
 from speechbrain_acom.errors import ConfigurationError
 
 
@@ -131,33 +131,6 @@ class NeuralPrior(Prior):
             self.networks[:count],
         )
 
-    def inputs(self, codes: Sequence[np.ndarray]) -> np.ndarray:
-        """What the layers of one codebook see of consecutive frames.
-
-        Arguments
-        ---------
-        codes : Sequence[np.ndarray]
-            k + 1 integer arrays, codebooks 0 to k: their codes from one
-            window of the context before the first frame to predict, to the
-            last one to predict; to the last but one for codebook k itself.
-            V_k stands for a frame before the message.
-
-        Returns
-        -------
-        np.ndarray
-            Integers in float64, shape (frame, input).
-        """
-        *coarser, own = (
-            table[row]
-            for table, row in zip(self.embeddings, codes, strict=False)
-        )
-        past = own + sum(rows[: len(own)] for rows in coarser)
-        inputs = span_sums(past, self.context)
-        if not coarser:
-            return inputs
-        now = sum(rows[self.context.window :] for rows in coarser)
-        return np.concatenate([inputs, now], axis=1)
-
     def tables(self, codebook: int, inputs: np.ndarray) -> np.ndarray:
         """Tables of frames of one codebook.
 
@@ -166,7 +139,8 @@ class NeuralPrior(Prior):
         codebook : int
             k.
         inputs : np.ndarray
-            What :meth:`inputs` gave, shape (frame, input).
+            What the codebook's first layer sees, integers in float64, shape
+            (frame, input).
 
         Returns
         -------
@@ -275,9 +249,9 @@ class NeuralPrior(Prior):
 class NeuralPredictor(Predictor):
     """Runs a :class:`NeuralPrior` over one message.
 
-    It keeps the codes of the last windows, in four bytes each, however long
-    the message is; and, plane by plane, those that a finer codebook has still
-    to pass.
+    It keeps sums of the last window, however long the message is; and, plane
+    by plane, the codes that a finer codebook has still to pass, in four bytes
+    each.
 
     Arguments
     ---------
@@ -287,51 +261,76 @@ class NeuralPredictor(Predictor):
 
     def __init__(self, prior: NeuralPrior) -> None:
         self._prior = prior
-        self._window = prior.context.window
         # The row behind the last entry: a frame before the message.
-        self._codes = [
-            array("I", [entries]) * self._window
-            for entries in prior.cardinalities
-        ]
+        outside = np.cumsum([table[-1] for table in prior.embeddings], axis=0)
+        self._sums = [SpanSums(prior.context, row) for row in outside]
+        self._codes = [array("I") for _ in prior.cardinalities]
+        # Frames of each codebook that are known, and those dropped from all.
+        self._known = [0] * len(self._codes)
+        self._dropped = 0
 
     def frequencies(self, codebook: int) -> np.ndarray:
         """Table of the next code of a codebook, int64, shape (V_k,)."""
-        return self._tables(codebook, len(self._codes[codebook]), 1)[0]
+        return self._prior.tables(codebook, self._inputs(codebook))[0]
 
     def update(self, codebook: int, entry: int) -> None:
         """Take note of the next code of a codebook."""
-        self._codes[codebook].append(entry)
-        self._forget()
+        self._append(codebook, np.array([entry]))
 
     def observe(self, codebook: int, entries: np.ndarray) -> np.ndarray:
         """Tables of several known codes, int64, shape (frame, V_k)."""
-        start = len(self._codes[codebook])
+        tables = []
+        for start in range(0, max(1, len(entries)), BLOCK_FRAMES):
+            block = entries[start : start + BLOCK_FRAMES]
+            inputs = self._inputs_ahead(codebook, block)
+            tables.append(self._prior.tables(codebook, inputs))
+            self._append(codebook, block)
+        return np.concatenate(tables)
+
+    def _inputs(self, codebook: int) -> np.ndarray:
+        """What the layers see of the next frame, shape (1, input)."""
+        sums = self._sums[codebook].now()
+        if not codebook:
+            return sums
+        return np.concatenate([sums, self._coarser(codebook, 1)], axis=1)
+
+    def _inputs_ahead(self, codebook: int, entries: np.ndarray) -> np.ndarray:
+        """What the layers see of frames that are all known."""
+        frames = self._frames(codebook, entries)
+        sums = self._sums[codebook].ahead(frames)
+        if not codebook:
+            return sums
+        coarser = self._coarser(codebook, len(entries))
+        return np.concatenate([sums, coarser], axis=1)
+
+    def _append(self, codebook: int, entries: np.ndarray) -> None:
+        """Take note of the next codes of a codebook, 64 or fewer."""
+        self._sums[codebook].append(self._frames(codebook, entries))
+        self._known[codebook] += len(entries)
         self._codes[codebook].extend(entries.tolist())
-        tables = self._tables(codebook, start, len(entries))
-        self._forget()
-        return tables
+        passed = min(self._known) - self._dropped
+        # Many at a time, so that moving the rest costs next to nothing.
+        if passed >= BLOCK_FRAMES:
+            for kept in self._codes:
+                del kept[:passed]
+            self._dropped += passed
 
-    def _forget(self) -> None:
-        """Drop the codes before the window of the codebook farthest behind."""
-        passed = min(map(len, self._codes)) - self._window
-        # A window at a time, so that moving the rest costs next to nothing.
-        if passed >= self._window:
-            self._drop(passed)
+    def _frames(self, codebook: int, entries: np.ndarray) -> np.ndarray:
+        """Sums of the embeddings of a codebook's next codes and coarser ones.
 
-    def _drop(self, passed: int) -> None:
-        """Drop the oldest codes."""
-        # As many of each: places stay the same frames in all codebooks.
-        for kept in self._codes:
-            del kept[:passed]
+        Shape (frame, E).
+        """
+        own = self._prior.embeddings[codebook][entries]
+        if not codebook:
+            return own
+        return own + self._coarser(codebook, len(entries))
 
-    def _tables(self, codebook: int, start: int, count: int) -> np.ndarray:
-        """Tables of some frames, from a position in the kept codes on."""
-        inputs = self._inputs(codebook, start, count)
-        return self._prior.tables(codebook, inputs)
-
-    def _inputs(self, codebook: int, start: int, count: int) -> np.ndarray:
-        """What the layers of a codebook see of some frames."""
-        first, stop = start - self._window, start + count
-        codes = [np.array(kept[first:stop]) for kept in self._codes[:codebook]]
-        codes.append(np.array(self._codes[codebook][first : stop - 1]))
-        return self._prior.inputs(codes)
+    def _coarser(self, codebook: int, count: int) -> np.ndarray:
+        """Sums of the embeddings of the coarser codes of the next frames."""
+        start = self._known[codebook] - self._dropped
+        return sum(
+            table[np.array(kept[start : start + count], dtype=np.int64)]
+            for table, kept in zip(
+                self._prior.embeddings[:codebook], self._codes, strict=False
+            )
+        )

@@ -103,7 +103,7 @@ def test_means_are_those_of_python_integers(seed, frames):
     queries, keys, values = random.integers(
         -largest, largest + 1, (3, frames, SHAPE.width)
     ).astype(float)
-    found = AttentionMemory(SHAPE).attended(queries, keys, values, 0)
+    found = AttentionMemory(SHAPE).followed(queries, keys, values)
     for frame, query in enumerate(queries):
         past = list(zip(keys[:frame], values[:frame], strict=True))[::-1]
         expected = [
@@ -119,20 +119,37 @@ def test_means_are_those_of_python_integers(seed, frames):
 def test_frames_may_come_in_parts_of_any_size(seed):
     random = np.random.default_rng(seed)
     rows = random.integers(-9000, 9001, (3, 40, SHAPE.width)).astype(float)
-    expected = AttentionMemory(SHAPE).attended(*rows, 0)
+    expected = AttentionMemory(SHAPE).followed(*rows)
     memory = AttentionMemory(SHAPE)
     cuts = sorted({0, 40, *random.integers(0, 41, 6).tolist()})
     for start, stop in pairwise(cuts):
         if random.random() < 0.5:
-            # Asked before its key is known, and once more.
-            query = rows[0, start : start + 1]
-            none = rows[1:, :0]
+            found = memory.followed(*rows[:, start:stop])
+            assert np.array_equal(found, expected[start:stop])
+            continue
+        for place in range(start, stop):
+            row = slice(place, place + 1)
             for _ in range(2):
-                found = memory.attended(query, *none, 0)
-                assert np.array_equal(found, expected[start : start + 1])
-        found = memory.attended(*rows[:, start:stop], 0)
-        assert np.array_equal(found, expected[start:stop])
-        assert len(memory._keys) == min(stop, SHAPE.reach)
+                found = memory.looked_back(rows[0, row])
+                assert np.array_equal(found, expected[row])
+            memory.append(*rows[1:, row])
+
+
+def test_memory_is_that_of_the_frames_in_reach():
+    memory = AttentionMemory(SHAPE)
+    random = np.random.default_rng(0)
+    rows = random.integers(-9000, 9001, (3, 500, SHAPE.width)).astype(float)
+    expected = [
+        AttentionMemory(SHAPE).followed(*rows[:, start : start + 64])
+        for start in range(0, 500, 64)
+    ]
+    size = memory._keys.nbytes
+    for part, start in zip(expected, range(0, 500, 64), strict=True):
+        found = memory.followed(*rows[:, start : start + 64])
+        # Frames that do not reach back to the part before.
+        assert np.array_equal(found[SHAPE.reach :], part[SHAPE.reach :])
+        assert (start == 0) == np.array_equal(found, part)
+    assert memory._keys.nbytes == size == 4 * 70 * SHAPE.width
 
 
 @pytest.mark.parametrize("book", [0, 1])
