@@ -26,6 +26,7 @@ from speechbrain_acom.errors import (
     ConfigurationError,
 )
 from speechbrain_acom.inference.folder import check_source, hparams_file
+from speechbrain_acom.lengths import frame_counts
 
 
 class AcomInterface(Pretrained):
@@ -237,13 +238,15 @@ class AcomInterface(Pretrained):
         features = self.mods.compute_features(signal.unsqueeze(0))
         features = self.mods.normalize(features, lengths)
         cut = self.mods.split.device(features, lengths)
-        num_frames = cut.values.shape[1]
+        # Some device halves pad short clips: what is padding is not sent.
+        num_frames = int(frame_counts(cut.lengths, cut.values)[0])
+        values = cut.values[:, :num_frames]
         if num_frames > MAX_FRAMES:
             raise AudioError(
                 f"signal: found {num_frames} frames at the cut, expected at "
                 f"most {MAX_FRAMES}: code the recording in pieces"
             )
-        codes = self.bottleneck.encode(cut.values, cut.lengths, num_codebooks)
+        codes = self.bottleneck.encode(values, lengths, num_codebooks)
         return codes[0].cpu(), num_frames
 
     def message(
