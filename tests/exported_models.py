@@ -115,6 +115,20 @@ def tiny_classifier(folder):
     return _built(folder, yaml, model, AcomClassifier, None)
 
 
+def tiny_cnn14(folder, **cut):
+    """AcomClassifier of the same recipe's YAML for a CNN14, 8 maps."""
+    model = {
+        "n_mels": 32,
+        "width": 0.125,
+        "embedding_size": 8,
+        "num_classes": len(LABELS),
+        **cut,
+    }
+    yaml = RECIPES / "UrbanSound8k/SoundClassification/hparams"
+    yaml = yaml / "mini_cnn14_rvq.yaml"
+    return _built(folder, yaml, model, AcomClassifier, None)
+
+
 def _built(folder, yaml, model, interface, vocabulary):
     run = folder / "run"
     run.mkdir(parents=True)
@@ -164,6 +178,6 @@ def _start_from_noise(split, hparams):
     if "ctc_lin" in hparams:
         outputs = split(features, lengths).output
         last.head.w.bias.sub_(outputs.mean((0, 1)))
-    else:
+    elif hasattr(last.pooling, "fc"):
         embeddings = hparams["embedding_model"](features, lengths)
         last.pooling.fc.conv.bias.sub_(embeddings.mean((0, 1)))
