@@ -51,7 +51,7 @@ def device(variable_recogniser):
 
 
 @pytest.fixture(scope="module")
-def tested(device, variable_recogniser, items, folder, books):
+def outcome(device, variable_recogniser, items, folder, books):
     return run_coded_test(
         device, variable_recogniser.folder, items, folder, 5, books
     )
@@ -68,16 +68,16 @@ def codes_of(device, folder, variant):
     ]
 
 
-def test_every_message_has_its_codebooks_and_an_answer(tested, folder, books):
+def test_every_message_has_its_codebooks_and_an_answer(outcome, folder, books):
     for variant in VARIANTS:
         assert all(
-            isinstance(answer, str) for answer in getattr(tested, variant)
+            isinstance(answer, str) for answer in getattr(outcome, variant)
         )
         for path in (folder / "messages" / variant).iterdir():
             assert read_header(path.read_bytes()).num_codebooks == books
 
 
-def test_runs_of_the_controls_cover_the_frames(tested, device, folder):
+def test_runs_of_the_controls_cover_the_frames(outcome, device, folder):
     real, random, constant = (
         codes_of(device, folder, variant) for variant in VARIANTS
     )
@@ -92,25 +92,25 @@ def test_runs_of_the_controls_cover_the_frames(tested, device, folder):
 
 
 def test_rates_count_the_run_lengths_and_what_was_sent(
-    tested, device, folder, books
+    outcome, device, folder, books
 ):
     real = codes_of(device, folder, "real")
     prior = device.prior.first(1 + (books or 2))
     seconds = 2.0 * len(NAMES)
     frames = sum(len(one.codes) for one in real)
     bits = np.log2(12) + 4 * (books or 2)
-    assert tested.rate.nominal_bps == pytest.approx(frames * bits / seconds)
+    assert outcome.rate.nominal_bps == pytest.approx(frames * bits / seconds)
     ideal = sum(prior.bits(one.codes) for one in real)
-    assert tested.rate.cross_entropy_bps == pytest.approx(ideal / seconds)
-    assert tested.mean_run == pytest.approx(
+    assert outcome.rate.cross_entropy_bps == pytest.approx(ideal / seconds)
+    assert outcome.mean_run == pytest.approx(
         sum(one.num_frames for one in real) / frames
     )
 
 
-def test_run_lengths_are_no_codebook(tested, books):
-    numbers = [use.codebook for use in tested.codebook_use]
+def test_run_lengths_are_no_codebook(outcome, books):
+    numbers = [use.codebook for use in outcome.codebook_use]
     assert numbers == list(range(books or 2))
-    assert all(use.entries == 16 for use in tested.codebook_use)
+    assert all(use.entries == 16 for use in outcome.codebook_use)
 
 
 @pytest.mark.parametrize("fit", [StaticPrior.fit, ContextPrior.fit])

@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tested(device, recogniser, items, folder):
+def outcome(device, recogniser, items, folder):
     return run_coded_test(device, recogniser.folder, items, folder, seed=5)
 
 
@@ -70,32 +70,34 @@ def codes_of(device, folder, variant):
     ]
 
 
-def test_unreadable_file_is_left_out_and_counted(tested):
-    assert tested.skipped == ["bad"]
-    assert tested.targets == [f"target of {name}" for name in SECONDS]
-    assert tested.seconds == pytest.approx(sum(SECONDS.values()))
+def test_unreadable_file_is_left_out_and_counted(outcome):
+    assert outcome.skipped == ["bad"]
+    assert outcome.targets == [f"target of {name}" for name in SECONDS]
+    assert outcome.seconds == pytest.approx(sum(SECONDS.values()))
 
 
-def test_second_process_had_the_cloud_half_only(tested, folder):
+def test_second_process_had_the_cloud_half_only(outcome, folder):
     names = {path.name for path in (folder / "cloud").iterdir()}
     assert names == {"cloud.yaml", "cloud.ckpt", "prior.ckpt", "tokenizer.ckpt"}
 
 
-def test_answers_were_written_by_another_process(tested, folder):
+def test_answers_were_written_by_another_process(outcome, folder):
     answers = json.loads((folder / "answers.json").read_text())
     assert len(answers) == 3 * len(SECONDS)
     assert all(answer["error"] is None for answer in answers)
 
 
 @pytest.mark.parametrize("variant", ["real", "random", "constant"])
-def test_answers_are_those_to_the_messages(tested, recogniser, folder, variant):
+def test_answers_are_those_to_the_messages(
+    outcome, recogniser, folder, variant
+):
     cloud = load_interface(recogniser.folder, "cloud")
     expected = [cloud.decode(one) for one in messages(folder, variant)]
-    assert getattr(tested, variant) == expected
+    assert getattr(outcome, variant) == expected
 
 
 def test_real_messages_are_what_the_device_encodes(
-    tested, device, items, folder
+    outcome, device, items, folder
 ):
     encoded = [
         device.encode_file(item.path) for item in items if item.name != "bad"
@@ -103,7 +105,7 @@ def test_real_messages_are_what_the_device_encodes(
     assert messages(folder, "real") == encoded
 
 
-def test_controls_say_nothing_of_the_audio(tested, device, folder):
+def test_controls_say_nothing_of_the_audio(outcome, device, folder):
     real = codes_of(device, folder, "real")
     random = codes_of(device, folder, "random")
     constant = codes_of(device, folder, "constant")
@@ -117,12 +119,12 @@ def test_controls_say_nothing_of_the_audio(tested, device, folder):
     assert (np.concatenate(real) == drawn).mean() < 0.3
 
 
-def test_rates_are_those_of_the_bytes(tested, device, folder):
+def test_rates_are_those_of_the_bytes(outcome, device, folder):
     real = messages(folder, "real")
     payloads = [read_header(one).payload_bytes for one in real]
     codes = codes_of(device, folder, "real")
     seconds = sum(SECONDS.values())
-    rate = tested.rate
+    rate = outcome.rate
     assert rate.message_bps == pytest.approx(8 * sum(map(len, real)) / seconds)
     assert rate.payload_bps == pytest.approx(8 * sum(payloads) / seconds)
     ideal = sum(device.prior.bits(one) for one in codes)
@@ -134,16 +136,16 @@ def test_rates_are_those_of_the_bytes(tested, device, folder):
     assert rate.message_bps > rate.payload_bps
 
 
-def test_codebook_use_counts_the_real_codes(tested, device, folder):
+def test_codebook_use_counts_the_real_codes(outcome, device, folder):
     codes = np.concatenate(codes_of(device, folder, "real"))
-    assert [use.entries for use in tested.codebook_use] == [16, 16]
-    for use, column in zip(tested.codebook_use, codes.T, strict=True):
+    assert [use.entries for use in outcome.codebook_use] == [16, 16]
+    for use, column in zip(outcome.codebook_use, codes.T, strict=True):
         used = len(np.unique(column))
         assert use.used_percent == pytest.approx(100 * used / 16)
         assert 1 <= use.perplexity <= used + 1e-6
 
 
-def test_earlier_messages_are_replaced_and_other_files_stay(tested, folder):
+def test_earlier_messages_are_replaced_and_other_files_stay(outcome, folder):
     assert not (folder / "messages" / "real" / "old.acom").exists()
     assert (folder / "notes.txt").exists()
 

@@ -13,7 +13,6 @@ from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
     Context,
 )
-from speechbrain_acom.entropy.priors.contract import check_count
 from speechbrain_acom.entropy.priors.fixed_point import LARGEST_ACTIVATION
 from speechbrain_acom.entropy.priors.layer_files import (
     LayerReader,
@@ -78,19 +77,6 @@ class AttentiveNeuralPrior(NeuralPrior):
         """A predictor at the start of a message."""
         return AttentivePredictor(self)
 
-    def first(self, count: int) -> "AttentiveNeuralPrior":
-        """The prior of the first codes of every frame; see the contract."""
-        check_count(count, len(self.cardinalities))
-        if count == len(self.cardinalities):
-            return self
-        return AttentiveNeuralPrior(
-            self.attentions[:count],
-            self.context,
-            self.embedding_bits,
-            self.embeddings[:count],
-            self.networks[:count],
-        )
-
     def near(self, codebook: int, inputs: np.ndarray) -> np.ndarray:
         """What queries and keys are made of.
 
@@ -150,6 +136,10 @@ class AttentiveNeuralPrior(NeuralPrior):
         parts = cls._read(reader, more_inputs=shape.width)
         reader.check_end()
         return cls(attentions, *parts)
+
+    def _first_parts(self, count: int) -> tuple:
+        """What :meth:`__init__` takes for the first codebooks alone."""
+        return self.attentions[:count], *super()._first_parts(count)
 
     def _input_bounds(self, codebook: int) -> np.ndarray:
         """Largest magnitude of each input of a codebook's first layer."""

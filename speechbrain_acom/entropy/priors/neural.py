@@ -124,7 +124,11 @@ class NeuralPrior(Prior):
         check_count(count, len(self._cardinalities))
         if count == len(self._cardinalities):
             return self
-        return NeuralPrior(
+        return type(self)(*self._first_parts(count))
+
+    def _first_parts(self, count: int) -> tuple:
+        """What :meth:`__init__` takes for the first codebooks alone."""
+        return (
             self.context,
             self.embedding_bits,
             self.embeddings[:count],

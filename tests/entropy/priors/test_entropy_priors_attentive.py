@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_layers import random_layer
 
 from speechbrain_acom.entropy.priors.attention import (
     NAT,
@@ -20,7 +21,6 @@ from speechbrain_acom.entropy.priors.context_network import (
 )
 from speechbrain_acom.entropy.priors.fixed_point import (
     LARGEST_ACTIVATION,
-    FixedLayer,
     powers_of_two,
 )
 from speechbrain_acom.errors import ConfigurationError
@@ -29,14 +29,6 @@ few = settings(deadline=None, max_examples=20)
 CONTEXT = Context(recent_frames=2, pooled_groups=1)
 SHAPE = AttentionShape(heads=2, head_dim=3, key_frames=2, reach=6)
 EMBEDDING, HIDDEN = 3, 4
-
-
-def random_layer(random, outputs: int, inputs: int) -> FixedLayer:
-    return FixedLayer(
-        random.integers(-3000, 3001, (outputs, inputs)).astype(float),
-        12,
-        random.integers(-2000, 2001, outputs).astype(float),
-    )
 
 
 def random_prior(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_layers import random_layer
 
 from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
@@ -26,14 +27,6 @@ from speechbrain_acom.errors import ConfigurationError
 
 few = settings(deadline=None, max_examples=20)
 CONTEXT = Context(recent_frames=2, pooled_groups=2)
-
-
-def random_layer(random, outputs, inputs) -> FixedLayer:
-    return FixedLayer(
-        random.integers(-3000, 3001, (outputs, inputs)).astype(float),
-        12,
-        random.integers(-2000, 2001, outputs).astype(float),
-    )
 
 
 def random_prior(cardinalities=(5, 7), width=3, hidden=4) -> NeuralPrior:
