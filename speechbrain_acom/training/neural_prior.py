@@ -14,7 +14,11 @@ from speechbrain_acom.entropy.priors.attention import AttentionShape
 from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.entropy.priors.neural import NeuralPrior
 from speechbrain_acom.entropy.priors.static import StaticPrior
-from speechbrain_acom.quantizers.settings import check_integer, check_share
+from speechbrain_acom.quantizers.settings import (
+    check_integer,
+    check_share,
+    check_weight,
+)
 from speechbrain_acom.training.context_network import ContextNetwork, freeze
 
 # Frames of an utterance that are trained on as one sequence, at most.
@@ -103,6 +107,9 @@ def fit_neural_prior(
         If there is not a single frame.
     """
     for key, value in (
+        ("recent_frames", recent_frames),
+        ("head_dim", head_dim),
+        ("attention_frames", attention_frames),
         ("embedding_dim", embedding_dim),
         ("hidden_dim", hidden_dim),
         ("epochs", epochs),
@@ -110,8 +117,11 @@ def fit_neural_prior(
         ("batch_pieces", batch_pieces),
     ):
         check_integer(key, value, 1)
+    check_integer("pooled_groups", pooled_groups, 0)
     check_integer("hidden_layers", hidden_layers, 0)
     check_integer("attention_heads", attention_heads, 0)
+    check_weight("learning_rate", learning_rate)
+    check_weight("weight_decay", weight_decay)
     check_share("dropout", dropout)
     check_share("embedding_dropout", embedding_dropout)
     utterances = list(codes)

@@ -232,6 +232,11 @@ def test_no_frames_are_refused():
     ("key", "value"),
     [
         ("recent_frames", 0),
+        ("recent_frames", 2.5),
+        ("pooled_groups", -1),
+        ("head_dim", 1.5),
+        ("learning_rate", -0.1),
+        ("weight_decay", -1.0),
         ("embedding_dim", 0),
         ("hidden_dim", 1.5),
         ("hidden_layers", -1),
