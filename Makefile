@@ -33,7 +33,7 @@ rate_training: install  ## train for few bits (hours) on the recordings in REAL=
 	$(BIN)/python -m speechbrain_acom.studies.lobes $(RATE_STUDY) --data digits --data_folder $(REAL)
 	$(BIN)/python -m speechbrain_acom.studies.lobes $(RATE_STUDY) --data librispeech_mini --data_folder $(REAL)
 	$(BIN)/python -m speechbrain_acom.studies.lobes $(RATE_STUDY) --data urbansound8k --data_folder $(REAL)
-	$(BIN)/python -m speechbrain_acom.studies.paired results/rate_training.json --folder studies/rate_training --reference rvq
+	$(BIN)/python -m speechbrain_acom.studies.paired results/rate_training.json --folder studies/rate_training --references rvq rate_0
 
 test: lint unit  ## set up from nothing, then lint, doctests and all tests
 

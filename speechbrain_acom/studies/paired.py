@@ -1,4 +1,4 @@
-"""Every run of a study beside one of them, utterance by utterance.
+"""Every run of a study beside some of them, utterance by utterance.
 
 Two runs are answers to the same test set: what is hard for both says nothing
 about either, and what is left of a difference has an interval. Adds columns to
@@ -190,7 +190,7 @@ def _reference(rows: Sequence[Row], row: Row, name: str) -> Row | None:
     return max(found, key=lambda one: int(one["num_codebooks"]), default=None)
 
 
-def compare_rows(path: Path, study: Path, reference: str) -> int:
+def compare_rows(path: Path, study: Path, references: Sequence[str]) -> int:
     """Add the columns of :func:`compared` to a results file.
 
     Arguments
@@ -199,8 +199,10 @@ def compare_rows(path: Path, study: Path, reference: str) -> int:
         The results file.
     study : Path
         Folder of the study that wrote it, with its runs.
-    reference : str
-        Name of the run that all others of the task are compared with.
+    references : Sequence[str]
+        Names of the runs that all others of the task are compared with. The
+        columns of the first one are those of :func:`compared`; those of the
+        others end with ``_from_`` and the name.
 
     Returns
     -------
@@ -211,7 +213,7 @@ def compare_rows(path: Path, study: Path, reference: str) -> int:
     Raises
     ------
     DataError
-        If files are missing, or the reference is.
+        If files are missing, or a reference is.
     """
     rows = read_rows(path)
     count = 0
@@ -221,18 +223,20 @@ def compare_rows(path: Path, study: Path, reference: str) -> int:
         here = _place(study, row)
         if "bytes_ratio" in row and not here[0].is_dir():
             continue  # compared before, where its run was
-        base = _reference(rows, row, reference)
-        if base is None:
-            raise DataError(
-                f"{path}: found no row {reference} of {row['data']}, "
-                f"{row['task']}, expected one to compare with"
-            )
         characters = row.get("metric") == "cer_percent"
-        run, other = (
-            AnsweredSet.read(*place, characters)
-            for place in (here, _place(study, base))
-        )
-        row.update(compared(run, other))
+        run = AnsweredSet.read(*here, characters)
+        for reference in references:
+            base = _reference(rows, row, reference)
+            if base is None:
+                raise DataError(
+                    f"{path}: found no row {reference} of {row['data']}, "
+                    f"{row['task']}, expected one to compare with"
+                )
+            other = AnsweredSet.read(*_place(study, base), characters)
+            end = "" if reference == references[0] else f"_from_{reference}"
+            row.update(
+                {f"{key}{end}": it for key, it in compared(run, other).items()}
+            )
         count += 1
     rewrite_rows(path, rows)
     return count
@@ -254,14 +258,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("results", type=Path)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--reference", required=True)
+    parser.add_argument("--references", nargs="+", required=True)
     options = parser.parse_args(arguments)
     try:
-        count = compare_rows(options.results, options.folder, options.reference)
+        count = compare_rows(
+            options.results, options.folder, options.references
+        )
     except (AcomError, OSError) as error:
         print(f"paired: {error}", file=sys.stderr)
         return 1
-    print(f"{options.results}: {count} rows compared with {options.reference}")
+    names = " and ".join(options.references)
+    print(f"{options.results}: {count} rows compared with {names}")
     return 0
 
 

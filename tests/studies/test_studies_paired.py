@@ -134,7 +134,7 @@ def study_of(tmp_path):
 
 def test_rows_get_columns(tmp_path, capsys):
     path = study_of(tmp_path)
-    options = ["--folder", str(tmp_path), "--reference", "rvq"]
+    options = ["--folder", str(tmp_path), "--references", "rvq"]
     assert main([str(path), *options]) == 0
     assert "3 rows compared with rvq" in capsys.readouterr().out
     rows = read_rows(path)
@@ -145,26 +145,37 @@ def test_rows_get_columns(tmp_path, capsys):
 
 def test_reference_may_be_coded_with_fewer_codebooks_too(tmp_path):
     path = study_of(tmp_path)
-    assert compare_rows(path, tmp_path, "two") == 3
+    assert compare_rows(path, tmp_path, ["two"]) == 3
     ratios = [row.get("bytes_ratio") for row in read_rows(path)]
     assert ratios == pytest.approx([2 / 3, 1.0, 1 / 3, None], abs=1e-4)
 
 
+def test_several_references_have_columns_each(tmp_path):
+    path = study_of(tmp_path)
+    assert compare_rows(path, tmp_path, ["rvq", "two"]) == 3
+    rows = read_rows(path)
+    first = [row.get("bytes_ratio") for row in rows]
+    assert first == [1.0, 1.5, 0.5, None]
+    second = [row.get("bytes_ratio_from_two") for row in rows]
+    assert second == pytest.approx([2 / 3, 1.0, 1 / 3, None], abs=1e-4)
+    assert rows[0]["more_errors_points_high_from_two"] == 0
+
+
 def test_rows_of_runs_that_are_gone_keep_what_they_have(tmp_path):
     path = study_of(tmp_path)
-    assert compare_rows(path, tmp_path, "rvq") == 3
+    assert compare_rows(path, tmp_path, ["rvq"]) == 3
     before = read_rows(path)
     (tmp_path / "d/t/two").rename(tmp_path / "gone")
-    assert compare_rows(path, tmp_path, "rvq") == 1
+    assert compare_rows(path, tmp_path, ["rvq"]) == 1
     assert read_rows(path) == before
 
 
 def test_missing_things_are_named(tmp_path, capsys):
     path = study_of(tmp_path)
     with pytest.raises(DataError, match="no row other of d, t"):
-        compare_rows(path, tmp_path, "other")
+        compare_rows(path, tmp_path, ["other"])
     (tmp_path / "d/t/rvq/coded/test/answers.json").unlink()
-    options = ["--folder", str(tmp_path), "--reference", "rvq"]
+    options = ["--folder", str(tmp_path), "--references", "rvq"]
     assert main([str(path), *options]) == 1
     assert "found no answers.json" in capsys.readouterr().err
     (tmp_path / "d/t/two/save/test.csv").unlink()
