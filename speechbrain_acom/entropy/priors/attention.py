@@ -81,13 +81,14 @@ class AttentionShape:
 
     @cached_property
     def falls(self) -> np.ndarray:
-        """What distance takes from a score, shape (head, reach + 1).
+        """What distance adds to a score, and a half, shape (head, reach + 1).
 
         Frames are 0 (out of reach, as is the present one) to ``reach`` back.
         """
         steps = np.arange(-1, self.reach) * NAT
         slopes = np.arange(1, self.heads + 1)[:, np.newaxis]
-        falls = -(steps >> slopes).astype(np.float64)
+        # The half is what rounds scores, halves up.
+        falls = 0.5 - (steps >> slopes)
         falls[:, 0] = _OUT_OF_REACH
         return falls
 
@@ -229,18 +230,18 @@ class AttentionMemory:
         """Means of values, (query, width).
 
         Keys and values are of shape (head, frame, head_dim), what distance
-        takes (head, query, frame).
+        adds (head, query, frame).
         """
-        products = self._by_head(queries) @ keys.swapaxes(1, 2)
-        products *= 2.0**-_SCORE_SHIFT
-        products += 0.5
+        asked = self._by_head(queries * 2.0**-_SCORE_SHIFT)
+        products = asked @ keys.swapaxes(1, 2)
         scores = np.zeros((*products.shape[:2], products.shape[2] + 1))
-        np.add(np.floor(products), falls, out=scores[..., 1:])
-        weights = powers_of_two(scores)
-        totals = weights.sum(axis=2, keepdims=True)
+        np.add(products, falls, out=scores[..., 1:])
+        weights = powers_of_two(np.floor(scores, out=scores))
+        totals = np.add.reduce(weights, axis=2, keepdims=True)
         sums = weights[..., 1:].astype(np.float64) @ values
-        # Rounded, halves up.
-        means = (2 * sums.astype(np.int64) + totals) // (2 * totals)
+        # Rounded, halves up: what an odd total has more than twice its half
+        # makes no difference to integers.
+        means = (sums.astype(np.int64) + (totals >> 1)) // totals
         shape = (len(queries), self._shape.width)
         return means.swapaxes(0, 1).reshape(shape).astype(np.float64)
 

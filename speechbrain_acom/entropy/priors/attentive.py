@@ -1,6 +1,7 @@
 """Neural prior that looks back: the context network with attention."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -67,6 +68,19 @@ class AttentiveNeuralPrior(NeuralPrior):
     ) -> None:
         self.attentions = tuple(attentions)
         super().__init__(context, embedding_bits, embeddings, networks)
+
+    @cached_property
+    def values(self) -> tuple[np.ndarray, ...]:
+        """Values of all entries, K arrays of shape (V_k, width).
+
+        In single precision, in which what saturates at 2^20 is exact.
+        """
+        return tuple(
+            attention.valued(table[:-1]).astype(np.float32)
+            for attention, table in zip(
+                self.attentions, self.embeddings, strict=True
+            )
+        )
 
     @property
     def parameters(self) -> int:
@@ -221,5 +235,4 @@ class AttentivePredictor(NeuralPredictor):
         return self._prior.attentions[codebook].matched(near)
 
     def _values(self, codebook: int, entries: np.ndarray) -> np.ndarray:
-        embedded = self._prior.embeddings[codebook][entries]
-        return self._prior.attentions[codebook].valued(embedded)
+        return self._prior.values[codebook][entries]

@@ -27,6 +27,8 @@ _MOST_FRACTION_BITS = 24
 # 2^0 of `powers_of_two`. The sum over 2^16 entries times 2^24, what a table
 # sums to, stays below 2^63.
 _UNIT_BITS = 22
+# Of `powers_of_two`, from where on they are 0.
+_LAST_STEP = (_UNIT_BITS + 1) << LOGARITHM_BITS
 
 
 @dataclass(frozen=True)
@@ -193,15 +195,13 @@ def powers_of_two(logarithms: np.ndarray) -> np.ndarray:
     [4194304, 2097152, 1482910]
     """
     below = logarithms.max(axis=-1, keepdims=True) - logarithms
-    # A shift by more than all bits is undefined.
-    steps = np.minimum(below, 63 << LOGARITHM_BITS).astype(np.int64)
-    fractions = steps & (1 << LOGARITHM_BITS) - 1
-    return _falling_powers()[fractions] >> (steps >> LOGARITHM_BITS)
+    steps = np.minimum(below, _LAST_STEP).astype(np.int64)
+    return _falling_powers().take(steps)
 
 
 @cache
 def _falling_powers() -> np.ndarray:
-    """2^(22 - i / 1024) for i from 0 to 1023, rounded down from 64 bits.
+    """2^(22 - i / 1024), rounded down from 64 bits, until nothing is left.
 
     Python's own integers: a library's exp2 may round otherwise elsewhere.
     """
@@ -213,4 +213,6 @@ def _falling_powers() -> np.ndarray:
     powers = [1 << precision]
     for _ in range((1 << LOGARITHM_BITS) - 1):
         powers.append(powers[-1] * step >> precision)
-    return np.array([power >> precision - _UNIT_BITS for power in powers])
+    first = np.array([power >> precision - _UNIT_BITS for power in powers])
+    octaves = np.arange(_UNIT_BITS + 2)[:, np.newaxis]
+    return (first >> octaves).ravel()

@@ -30,12 +30,28 @@ def scaled(weights: np.ndarray, total: int = TOTAL_FREQUENCY) -> np.ndarray:
     >>> scaled(np.array([6, 2, 0]), total=16).tolist()
     [11, 4, 1]
     """
-    size = weights.shape[-1]
-    weights = weights.astype(np.int64)
-    sums = weights.sum(axis=-1, keepdims=True)
-    frequencies = 1 + weights * (total - size) // sums
-    rows = frequencies.reshape(-1, size)
-    rest = total - rows.sum(axis=1)
-    largest = weights.reshape(-1, size).argmax(axis=1)
-    rows[np.arange(len(rows)), largest] += rest
-    return frequencies
+    rows = weights.astype(np.int64).reshape(-1, weights.shape[-1])
+    # A row alone, as decoders have them, takes half as long as one of many.
+    if len(rows) == 1:
+        _scale_row(rows[0], total)
+    else:
+        _scale_rows(rows, total)
+    return rows.reshape(weights.shape)
+
+
+def _scale_row(row: np.ndarray, total: int) -> None:
+    largest = row.argmax()
+    whole = int(np.add.reduce(row))
+    row *= total - len(row)
+    row //= whole
+    row += 1
+    row[largest] += total - int(np.add.reduce(row))
+
+
+def _scale_rows(rows: np.ndarray, total: int) -> None:
+    largest = rows.argmax(axis=1)
+    sums = rows.sum(axis=1, keepdims=True)
+    rows *= total - rows.shape[1]
+    rows //= sums
+    rows += 1
+    rows[np.arange(len(rows)), largest] += total - rows.sum(axis=1)
