@@ -2,7 +2,8 @@
 
 ``python benchmarks/entropy.py --runs digits=FOLDER ...`` takes the codes of
 exported models, ``--codes NAME=TRAIN.npz,TEST.npz`` takes them from files. A
-row a coder goes to ``results/entropy.json``. See ``benchmarks/README.md``.
+row a coder goes to ``results/entropy.json``, where rows of other data sets stay.
+See ``benchmarks/README.md``.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from tqdm import tqdm
 
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.metrics.bootstrap import ratio_interval
-from speechbrain_acom.studies.results import Row, write_results
+from speechbrain_acom.studies.results import Row, update_results
 
 SEED = 0
 # Payloads are to keep within this of the cross-entropy, and a byte a message.
@@ -239,12 +240,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "coders", options.coders, f"{BASE} and any of {known}"
         )
     torch.set_num_threads(1)
-    rows, described = [], []
     for data in data_sets(options):
-        rows += rows_of(data, names, options.seed, options.seconds)
-        described.append(data.described())
+        rows = rows_of(data, names, options.seed, options.seconds)
+        news = [{**row, "recordings": data.described()} for row in rows]
         # After each data set: the next one may take hours.
-        write_results(options.output, rows, "; ".join(described), options.seed)
+        update_results(options.output, news, ["data_set"], options.seed)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """How well the cloud half answers when packets get lost or bits flip.
 
 ``python benchmarks/packet_loss.py --runs digits=FOLDER ...`` takes exported
-models of any task and writes a row a setting to ``results/packet_loss.json``.
+models of any task and writes a row a setting to ``results/packet_loss.json``,
+where rows of other models stay.
 See ``benchmarks/README.md``.
 """
 
@@ -22,7 +23,7 @@ from run_codes import (
 )
 from tqdm import tqdm
 
-from speechbrain_acom.studies.results import Row, write_results
+from speechbrain_acom.studies.results import Row, update_results
 
 LOSSES_PERCENT = (0, 1, 2, 5, 10, 20)
 # Frames of codes in a packet: every frame alone, and less than half a second.
@@ -140,13 +141,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--limit", type=int, help="utterances of each split, at most")
     add("--output", type=Path, default="results/packet_loss.json")
     options = parser.parse_args(arguments)
-    rows, described, seed = [], [], options.seeds[0]
+    seed = options.seeds[0]
     for name, run in options.runs:
         root = dict(options.data_folders).get(name)
         valid_sets = names_of_validation_sets(run)
         splits = ["train", *valid_sets, *names_of_test_sets(run)]
         train, *rest = run_codes(run, splits, options.limit, root)
         valid, tests = rest[: len(valid_sets)], rest[len(valid_sets) :]
+        rows = []
         prefix = options.output.with_name(f"{options.output.stem}_{name}")
         model = load_model(
             Path(run), train, valid, prefix, options.mask_steps, seed
@@ -157,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "split": test.name,
                 "messages": len(test.utterances),
                 "hours": test.hours,
+                "recordings": f"{name}: {test.name} {test.hours:.2f} h",
                 "learned_vector_seed": seed,
                 "learned_vector_steps": model.learned.steps,
                 "learned_vector_valid_loss": model.learned.valid_loss,
@@ -171,9 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 model, test, options.packet_frames, options.seeds
             )
             rows += [start | row for row in found]
-            described.append(f"{name}: {test.name} {test.hours:.2f} h")
         # After each model: the next one may take hours.
-        write_results(options.output, rows, "; ".join(described), seed)
+        update_results(options.output, rows, ["data_set"], seed)
 
 
 if __name__ == "__main__":

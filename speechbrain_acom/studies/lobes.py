@@ -21,7 +21,7 @@ from speechbrain_acom.studies.lobe_settings import (
     read_lobe_settings,
 )
 from speechbrain_acom.studies.lobe_study import MADE, LobeStudy
-from speechbrain_acom.studies.results import Row, read_rows, write_results
+from speechbrain_acom.studies.results import Row, read_rows, update_results
 from speechbrain_acom.studies.tables import heading, shown
 
 IDENTITY = ("data", "task", "lobe")
@@ -62,14 +62,9 @@ class LobeTable:
         news : Sequence[Row]
             All rows of one data set, task and lobe.
         """
-        identities = [_identity(row) for row in self.rows]
-        new = _identity(news[0])
-        place = (*identities, new).index(new)
-        kept = [row for row in self.rows if _identity(row) != new]
-        self.rows = [*kept[:place], *news, *kept[place:]]
-        recordings = dict.fromkeys(str(row["recordings"]) for row in self.rows)
-        data = "; ".join(recordings)
-        write_results(self.path, self.rows, data, self.seed, self.command)
+        self.rows = update_results(
+            self.path, news, IDENTITY, self.seed, self.command
+        )
 
 
 def _identity(row: Row) -> tuple:

@@ -58,9 +58,7 @@ def write_results(
     """
     content = {
         "command": command or command_line(sys.argv),
-        "commit": _commit(),
-        "date": date.today().isoformat(),
-        "hardware": _hardware(),
+        **_origin(),
         "data": data,
         "seed": seed,
         "rows": [_rounded(row) for row in rows],
@@ -96,6 +94,72 @@ def rewrite_rows(path: str | Path, rows: Sequence[Row]) -> Path:
     path = Path(path)
     content = json.loads(path.read_text(encoding="utf-8"))
     return _write(path, {**content, "rows": [_rounded(row) for row in rows]})
+
+
+def update_results(
+    path: str | Path,
+    news: Sequence[Row],
+    keys: Sequence[str],
+    seed: int,
+    command: str | None = None,
+) -> list[Row]:
+    """Write rows in the place of earlier ones that have the same keys.
+
+    Arguments
+    ---------
+    path : str | Path
+        The JSON file, which may have rows already.
+    news : Sequence[Row]
+        New rows, all with the same values of ``keys``. Each has a column
+        ``recordings``, which says its data set, split and hours.
+    keys : Sequence[str]
+        Columns that tell what is new from what stays.
+    seed, command
+        As for :func:`write_results`.
+
+    Returns
+    -------
+    list[Row]
+        All rows of the file from now on. New ones say their own commit, date
+        and hardware, unless they do already: others may be older.
+
+    Raises
+    ------
+    DataError
+        If there is a file that is no results file.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "results.json"
+    >>> for name, wer in ("a", 5.0), ("b", 6.0), ("a", 4.0):
+    ...     row = {"task": name, "wer_percent": wer, "recordings": "a set"}
+    ...     rows = update_results(path, [row], ["task"], 0)
+    >>> [(row["task"], row["wer_percent"]) for row in read_rows(path)]
+    [('a', 4.0), ('b', 6.0)]
+    """
+    rows = read_rows(path) if Path(path).exists() else []
+    identities = [tuple(row.get(key) for key in keys) for row in rows]
+    new = tuple(news[0].get(key) for key in keys)
+    place = (*identities, new).index(new)
+    kept = [
+        row
+        for row, identity in zip(rows, identities, strict=True)
+        if identity != new
+    ]
+    origin = _origin()
+    told = [{**row, **origin, **row} for row in news]
+    rows = [*kept[:place], *told, *kept[place:]]
+    data = "; ".join(dict.fromkeys(str(row["recordings"]) for row in rows))
+    write_results(path, rows, data, seed, command)
+    return rows
+
+
+def _origin() -> Row:
+    return {
+        "commit": _commit(),
+        "date": date.today().isoformat(),
+        "hardware": _hardware(),
+    }
 
 
 def _write(path: Path, content: dict) -> Path:
