@@ -32,8 +32,8 @@ LEAST_TEMPERATURE = 1e-12
 class _Bits:
     """Bits a frame of one codebook.
 
-    ``expected`` is of soft assignments, with gradients to features, entries
-    and rate model; ``hard`` of the codes, with a gradient to the rate model.
+    ``expected`` is of soft assignments, with gradients to features and
+    entries; ``hard`` of the codes, with a gradient to the rate model.
     """
 
     expected: Tensor
@@ -49,9 +49,10 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     holds the codes really chosen. τ is ``temperature`` times the mean squared
     distance of the batch's frames to their nearest entries, held constant, so
     that it follows the scale of the features. The rate's gradient reaches the
-    features and the entries through q, and the model of p. Features are
-    quantized as without it, with a straight-through gradient; whoever trains
-    adds λ · rate to the loss.
+    features and the entries through q, but not the model of p, which would
+    learn to expect the soft shares instead of the codes. Features are quantized
+    as without it, with a straight-through gradient; whoever trains adds λ · rate
+    to the loss.
 
     **Rate-aware assignment.** With ``assignment_weight`` > 0 the code is the
     entry with the least d² + ``assignment_weight`` · -log2 p(v | context), one
@@ -86,6 +87,9 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         Of the rate model: units between context and probabilities.
     joint : bool
         Whether the rate model goes on learning when λ is above 0.
+    dead_threshold : float
+        As for :class:`ResidualVectorQuantizer`. Entries that are left unused
+        for their bits would be replaced as well, and used again: so 0.
     **residual
         Arguments of :class:`ResidualVectorQuantizer`, except ``rate_weight``,
         whose place ``assignment_weight`` takes.
@@ -117,6 +121,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         embedding_size: int = 16,
         hidden_size: int = 64,
         joint: bool = True,
+        dead_threshold: float = 0.0,
         **residual: Any,
     ) -> None:
         if "rate_weight" in residual:
@@ -137,7 +142,12 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
             )
         # Running shares are what the codebooks themselves can search with.
         own = 0.0 if context_frames else assignment_weight
-        super().__init__(channels, rate_weight=own, **residual)
+        super().__init__(
+            channels,
+            rate_weight=own,
+            dead_threshold=dead_threshold,
+            **residual,
+        )
         self.context_frames = context_frames
         self.temperature = temperature
         self.assignment_weight = assignment_weight
@@ -246,7 +256,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
             distances = codebook.distances(stage.residual)
             shares = _soft_assignments(distances, self.temperature)
             hard = bits.gather(1, stage.codes.unsqueeze(1)).squeeze(1)
-            found.append(_Bits((shares * bits).sum(1), hard))
+            found.append(_Bits((shares * bits.detach()).sum(1), hard))
         return found
 
     def _nothing_of_idle_parts(self, used: int) -> Tensor:
