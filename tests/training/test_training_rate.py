@@ -237,7 +237,7 @@ def test_a_huge_weight_collapses_is_undone_and_leaves_a_working_model(
     # Whoever always says the same is wrong half of the time.
     assert brain.metric_value() < 40.0
     [row] = brain.codebook_use.rows()
-    assert row.perplexity > 2.0
+    assert row.perplexity > 1.5
 
 
 def test_a_training_that_does_not_collapse_is_left_alone(tmp_path, caplog):
