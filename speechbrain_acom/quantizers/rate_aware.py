@@ -44,7 +44,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     """A residual vector quantizer whose results have a rate.
 
     **Soft rate.** Each codebook assigns its frames softly, q(v) ∝
-    exp(-d²(x, e_v) / τ), and the rate is the mean over real frames of the sum
+    exp(-c(v) / τ) with the cost c below, and the rate is the mean over real frames of the sum
     over codebooks and entries of q(v) · -log2 p(v | context); the context
     holds the codes really chosen. τ is ``temperature`` times the mean squared
     distance of the batch's frames to their nearest entries, held constant, so
@@ -55,9 +55,9 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     to the loss.
 
     **Rate-aware assignment.** With ``assignment_weight`` > 0 the code is the
-    entry with the least d² + ``assignment_weight`` · -log2 p(v | context), one
-    frame after the other, in training and on the device, which then needs the
-    rate model too. With 0 it is the nearest entry.
+    entry with the least cost c(v) = d²(x, e_v) + ``assignment_weight`` ·
+    -log2 p(v | context), one frame after the other, in training and on the
+    device, which then needs the rate model too. With 0 it is the nearest entry.
 
     **Context.** p is a :class:`~speechbrain_acom.quantizers.rate_model.
     RateModel` of ``context_frames`` past frames and the coarser codebooks.
@@ -116,7 +116,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         self,
         channels: int,
         context_frames: int = 3,
-        temperature: float = 0.5,
+        temperature: float = 0.1,
         assignment_weight: float = 0.0,
         embedding_size: int = 16,
         hidden_size: int = 64,
@@ -254,9 +254,12 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
                 contexts = self.rate_model.contexts(codes, number)
                 bits = self.rate_model(real.taken(contexts), number)
             distances = codebook.distances(stage.residual)
-            shares = _soft_assignments(distances, self.temperature)
+            known = bits.detach()
+            shares = _soft_assignments(
+                distances, self.assignment_weight * known, self.temperature
+            )
             hard = bits.gather(1, stage.codes.unsqueeze(1)).squeeze(1)
-            found.append(_Bits((shares * bits.detach()).sum(1), hard))
+            found.append(_Bits((shares * known).sum(1), hard))
         return found
 
     def _nothing_of_idle_parts(self, used: int) -> Tensor:
@@ -270,19 +273,23 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         return 0.0 * sum(weights)
 
 
-def _soft_assignments(distances: Tensor, temperature: float) -> Tensor:
+def _soft_assignments(
+    distances: Tensor, prices: Tensor, temperature: float
+) -> Tensor:
     """Shares of every entry in every frame, shape (frame, V).
 
     Arguments
     ---------
     distances : Tensor
         Squared, shape (frame, V).
+    prices : Tensor
+        What is added to them where entries are chosen, shape (frame, V).
     temperature : float
         Relative to the mean of the frames' least distances.
     """
     nearest = distances.detach().amin(1).sum() / max(len(distances), 1)
     scale = (temperature * nearest).clamp(min=LEAST_TEMPERATURE)
-    return (-distances / scale).softmax(dim=1)
+    return (-(distances + prices) / scale).softmax(dim=1)
 
 
 def _mean(values: Tensor) -> Tensor:

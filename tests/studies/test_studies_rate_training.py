@@ -71,9 +71,10 @@ def test_ablations_differ_in_one_key(tmp_path):
         return points[name]["split"].bottleneck.quantizer
 
     whole = quantizer("rate_1")
-    assert (whole.assignment_weight, whole.context_frames) == (0.0, 3)
-    assert quantizer("assigned").assignment_weight > 0
-    assert quantizer("rate_1_assigned").assignment_weight > 0
+    assert (whole.assignment_weight, whole.context_frames) == (10.0, 3)
+    assert quantizer("assigned").assignment_weight == 10.0
+    assert points["assigned"]["rate_weight"] == 0
+    assert quantizer("rate_1_nearest").assignment_weight == 0
     assert whole.rate_model.joint
     assert not quantizer("rate_1_not_joint").rate_model.joint
     assert quantizer("rate_1_no_context").context_frames == 0
