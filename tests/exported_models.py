@@ -108,11 +108,8 @@ def tiny_classifier(folder):
         "aggregation_channels": 24,
         "attention_channels": 8,
         "embedding_size": 8,
-        "num_classes": len(LABELS),
     }
-    yaml = RECIPES / "UrbanSound8k/SoundClassification/hparams"
-    yaml = yaml / "mini_ecapa_rvq.yaml"
-    return _built(folder, yaml, model, AcomClassifier, None)
+    return _classifier(folder, "mini_ecapa_rvq", model)
 
 
 def tiny_cnn14(folder, **cut):
@@ -121,11 +118,14 @@ def tiny_cnn14(folder, **cut):
         "n_mels": 32,
         "width": 0.125,
         "embedding_size": 8,
-        "num_classes": len(LABELS),
         **cut,
     }
-    yaml = RECIPES / "UrbanSound8k/SoundClassification/hparams"
-    yaml = yaml / "mini_cnn14_rvq.yaml"
+    return _classifier(folder, "mini_cnn14_rvq", model)
+
+
+def _classifier(folder, name, model):
+    yaml = RECIPES / "UrbanSound8k/SoundClassification/hparams" / f"{name}.yaml"
+    model = {"num_classes": len(LABELS), **model}
     return _built(folder, yaml, model, AcomClassifier, None)
 
 
