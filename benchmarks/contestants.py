@@ -25,6 +25,8 @@ from speechbrain_acom.studies.results import Row
 
 FRAGMENTS = Path(__file__).parents[1] / "hparams" / "priors"
 BASE, NEURAL, ADAPTIVE = "static", "neural", "adaptive"
+# Of no codes alone: the model that comes with the codes has it, or has not.
+RATE_MODEL, SHIPPED = "rate_model", "shipped"
 FIXED, HUFFMAN, ARCHIVES = "fixed", "huffman", ("zlib", "xz")
 NEURAL_FLOAT, TRANSFORMER = "neural_float", "transformer"
 # All utterances as one: what an archive takes, or one long stream.
@@ -58,7 +60,8 @@ class Contestant:
 def known_coders() -> list[str]:
     """Names of all coders, each after those that it depends on."""
     fragments = {path.stem for path in FRAGMENTS.glob("*.yaml")}
-    ours = [BASE, *sorted(fragments - {BASE, ADAPTIVE}), ADAPTIVE]
+    fitted = sorted(fragments - {BASE, ADAPTIVE, RATE_MODEL})
+    ours = [BASE, *fitted, SHIPPED, ADAPTIVE]
     return [*ours, FIXED, HUFFMAN, *ARCHIVES, NEURAL_FLOAT, TRANSFORMER]
 
 
@@ -71,9 +74,14 @@ class Fitting:
         What all learn from.
     seed : int
         Of the transformer.
+    shipped : Prior | None
+        The prior of the model that gave the codes, where it is not static.
     """
 
-    def __init__(self, train: CodeSet, seed: int) -> None:
+    def __init__(
+        self, train: CodeSet, seed: int, shipped: Prior | None = None
+    ) -> None:
+        self._shipped = shipped
         self._codes, self._sizes = train.utterances, train.cardinalities
         self._seed = seed
         self._priors: dict[str, Prior] = {}
@@ -115,6 +123,8 @@ class Fitting:
             yield self._neural_float()
         elif name == TRANSFORMER:
             yield self._transformer()
+        elif name == SHIPPED:
+            yield from self._of_the_model()
         elif name == ADAPTIVE:
             yield from self._adaptive()
         elif name == BASE:
@@ -127,6 +137,12 @@ class Fitting:
         prior = _fitter(name)(self._codes, self._sizes)
         self._priors[name] = prior
         return PriorCoder(prior), {"fit_s": perf_counter() - start}
+
+    def _of_the_model(self) -> Iterator[Contestant]:
+        if self._shipped is not None:
+            self._priors[SHIPPED] = self._shipped
+            columns = {"prior": type(self._shipped).__name__}
+            yield Contestant(SHIPPED, PriorCoder(self._shipped), columns)
 
     def _neural(self) -> Contestant:
         fitter, start = _fitter(NEURAL), perf_counter()

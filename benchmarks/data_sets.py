@@ -4,10 +4,12 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from code_sets import CodeSet, load_codes
 from run_codes import named_path, run_codes
 
+from speechbrain_acom.entropy.priors import Prior, StaticPrior, load_prior
 from speechbrain_acom.errors import ConfigurationError
 
 
@@ -23,11 +25,15 @@ class DataSet:
         What is learned from.
     tests : Sequence[CodeSet]
         What is coded.
+    shipped : Prior | None
+        The prior of the model that gave the codes. None: it is static, or
+        there is no model.
     """
 
     name: str
     train: CodeSet
     tests: Sequence[CodeSet]
+    shipped: Prior | None = None
 
     def described(self) -> str:
         """Its name, and the hours of its splits."""
@@ -76,7 +82,9 @@ def data_sets(options: argparse.Namespace) -> Iterator[DataSet]:
     for name, run in options.runs:
         root = dict(options.data_folders).get(name)
         train, *tests = run_codes(run, None, options.limit, root)
-        yield DataSet(name, train, tests)
+        prior = load_prior(Path(run, "export", "prior.ckpt"))
+        static = isinstance(prior, StaticPrior)
+        yield DataSet(name, train, tests, None if static else prior)
     read = partial(
         load_codes,
         cardinalities=options.cardinalities,

@@ -59,7 +59,7 @@ def rows_of(
     list[Row]
         One a test set and coder.
     """
-    fitting = Fitting(data.train, seed)
+    fitting = Fitting(data.train, seed, data.shipped)
     fitted = [one for name in names for one in fitting.fit(name)]
     rows = []
     for test in data.tests:

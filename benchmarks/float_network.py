@@ -16,9 +16,9 @@ import torch
 from code_coders import PriorCoder
 from transformer_prior import float_table
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.priors import Prior, StaticPrior
 from speechbrain_acom.entropy.priors.attention import AttentionShape
-from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.entropy.priors.contract import Predictor, check_count
 from speechbrain_acom.training import neural_prior
 from speechbrain_acom.training.context_network import ContextNetwork

@@ -7,6 +7,7 @@ It is fitted on the codes of audio like that which will be sent.
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +16,7 @@ import numpy as np
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from torch import nn
 
 from speechbrain_acom.entropy.priors import Prior, prior_digest
 from speechbrain_acom.errors import AudioError, ConfigurationError, DataError
@@ -28,8 +30,9 @@ from speechbrain_acom.inference.interfaces import AcomInterface
 from speechbrain_acom.inference.tasks import load_interface
 
 # Called with the codes of each utterance, integers of shape (frame, K), and
-# the entries per codebook.
-PriorFitter: TypeAlias = Callable[[Iterable[np.ndarray], Sequence[int]], Prior]
+# the entries per codebook; and with the quantizer, if it has an argument of
+# this name.
+PriorFitter: TypeAlias = Callable[..., Prior]
 
 _FRAGMENT = "a fragment like hparams/priors/static.yaml, with its own keys"
 
@@ -145,7 +148,7 @@ def check_fitter(fitter: PriorFitter) -> None:
     speechbrain_acom.errors.ConfigurationError: prior: found 'static', expected a fragment like hparams/priors/static.yaml, with its own keys ('static' is not a callable object)
     """
     try:
-        inspect.signature(fitter).bind([], ())
+        inspect.signature(_informed(fitter, None)).bind([], ())
     except (TypeError, ValueError) as error:
         # Of a wrong key only the cause says which.
         reason = error.__cause__ or error
@@ -153,6 +156,54 @@ def check_fitter(fitter: PriorFitter) -> None:
         raise ConfigurationError(
             "prior", found, f"{_FRAGMENT} ({reason})"
         ) from error
+
+
+def fit_prior(
+    fitter: PriorFitter,
+    codes: Iterable[np.ndarray],
+    cardinalities: Sequence[int],
+    quantizer: nn.Module,
+) -> Prior:
+    """Call a fitter with what it asks for.
+
+    Arguments
+    ---------
+    fitter : PriorFitter
+        What the key ``prior`` of a recipe holds.
+    codes : Iterable[np.ndarray]
+        One integer array (frame, K) per utterance.
+    cardinalities : Sequence[int]
+        Entries per codebook, coarse to fine.
+    quantizer : nn.Module
+        What gave the codes: for fitters, and bases of fitters, that have an
+        argument ``quantizer``.
+
+    Returns
+    -------
+    Prior
+        What was fitted.
+
+    Example
+    -------
+    >>> from speechbrain_acom.entropy.priors import StaticPrior
+    >>> fit_prior(StaticPrior.fit, [np.array([[0], [1]])], (2,), None).tables
+    (array([32768, 32768]),)
+    """
+    return _informed(fitter, quantizer)(codes, cardinalities)
+
+
+def _informed(fitter: PriorFitter, quantizer: nn.Module | None) -> PriorFitter:
+    """The fitter, and those among its arguments, with their quantizer."""
+    given = {}
+    if isinstance(fitter, partial):
+        given = {
+            key: _informed(value, quantizer)
+            for key, value in fitter.keywords.items()
+            if callable(value)
+        }
+    if "quantizer" in inspect.signature(fitter).parameters:
+        given["quantizer"] = quantizer
+    return partial(fitter, **given) if given else fitter
 
 
 def refit_prior(
@@ -190,7 +241,10 @@ def refit_prior(
     _check_whole(source)
     interface = load_interface(source)
     codes, skipped = _codes_of(interface, paths)
-    prior = fitter(codes, interface.bottleneck.cardinalities)
+    bottleneck = interface.bottleneck
+    prior = fit_prior(
+        fitter, codes, bottleneck.cardinalities, bottleneck.quantizer
+    )
     split = interface.mods.split
     folder = replace_prior(source, split, prior, folder)
     return FittedPrior(

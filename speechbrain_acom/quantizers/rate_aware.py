@@ -60,8 +60,8 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     device, which then needs the rate model too. With 0 it is the nearest entry.
 
     **Context.** p is a :class:`~speechbrain_acom.quantizers.rate_model.
-    RateModel` of ``context_frames`` past frames and the coarser codebooks.
-    With ``context_frames`` = 0 it is the entries' running shares of the frames
+    RateModel` of past frames and the coarser codebooks. With
+    ``recent_frames`` = 0 it is the entries' running shares of the frames
     instead, which no frame influences. The model learns together with the
     rest or, with ``joint`` false, until λ rises above 0: then whoever trains
     freezes it.
@@ -75,16 +75,20 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     ---------
     channels : int
         Size of the last axis of the features.
-    context_frames : int
-        R, past frames that the rate model looks at. 0: no model.
+    recent_frames : int
+        Past frames that the rate model sees one by one. 0: no model.
+    pooled_groups : int
+        Of the rate model: groups of frames before these, of which it sees the
+        sums; each doubles how far it sees.
     temperature : float
         Softness of the assignments relative to the error of quantization.
     assignment_weight : float
         Squared distance, in the D dimensions, that one bit is worth.
-    embedding_size : int
-        Of the rate model: numbers that describe a code of the context.
-    hidden_size : int
-        Of the rate model: units between context and probabilities.
+    embedding_dim : int
+        Of the rate model: values that describe a code.
+    hidden_dim, hidden_layers : int
+        Of the rate model: width of its layers, and how many of them are as
+        wide before and behind.
     joint : bool
         Whether the rate model goes on learning when λ is above 0.
     dead_threshold : float
@@ -115,11 +119,13 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     def __init__(
         self,
         channels: int,
-        context_frames: int = 3,
+        recent_frames: int = 5,
+        pooled_groups: int = 3,
         temperature: float = 0.1,
         assignment_weight: float = 0.0,
-        embedding_size: int = 16,
-        hidden_size: int = 64,
+        embedding_dim: int = 32,
+        hidden_dim: int = 64,
+        hidden_layers: int = 1,
         joint: bool = True,
         dead_threshold: float = 0.0,
         **residual: Any,
@@ -130,41 +136,42 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
                 residual["rate_weight"],
                 "assignment_weight in its place",
             )
-        check_integer("context_frames", context_frames, 0)
+        check_integer("recent_frames", recent_frames, 0)
         check_weight("assignment_weight", assignment_weight)
         if not 0.0 < temperature < math.inf:
             raise ConfigurationError(
                 "temperature", temperature, "a number above 0"
             )
-        if not (joint or context_frames):
+        if not (joint or recent_frames):
             raise ConfigurationError(
                 "joint", joint, "true: running shares always follow the codes"
             )
         # Running shares are what the codebooks themselves can search with.
-        own = 0.0 if context_frames else assignment_weight
+        own = 0.0 if recent_frames else assignment_weight
         super().__init__(
             channels,
             rate_weight=own,
             dead_threshold=dead_threshold,
             **residual,
         )
-        self.context_frames = context_frames
+        self.recent_frames = recent_frames
         self.temperature = temperature
         self.assignment_weight = assignment_weight
         self.rate_model = None
-        if context_frames:
+        if recent_frames:
             # All that is made or drawn after it is as it were without it.
             with torch.random.fork_rng(devices=[]):
                 self.rate_model = RateModel(
-                    len(self.codebooks),
-                    self.codebook_size,
-                    context_frames,
-                    embedding_size,
-                    hidden_size,
+                    self.cardinalities,
+                    recent_frames,
+                    pooled_groups,
+                    embedding_dim,
+                    hidden_dim,
+                    hidden_layers,
                     joint,
                 )
         # Whether a code depends on the codes before it.
-        self.sequential = bool(context_frames and assignment_weight)
+        self.sequential = bool(recent_frames and assignment_weight)
 
     @property
     def device_only(self) -> tuple[str, ...]:
@@ -224,35 +231,24 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         All in double precision, so that the rest of the batch has no say;
         equally cheap entries are told apart as in the plain search.
         """
-        model = self.rate_model.in_double_precision()
         batch = real.padded(projected.double())
         codes = batch.new_zeros((*batch.shape[:2], count), dtype=torch.int64)
-        history = model.first_history(len(batch), batch.device)
+        walk = self.rate_model.in_double_precision().walk(*batch.shape[:2])
         for step, residual in enumerate(batch.unbind(1)):
-            frame = codes[:, step]
             for number, codebook in enumerate(self.codebooks[:count]):
-                context = torch.cat(
-                    [history[..., number], frame[:, :number]], dim=1
-                )
-                bits = model(context, number)
-                found = codebook.search(residual, self.assignment_weight * bits)
+                prices = self.assignment_weight * walk.bits()
+                found = codebook.search(residual, prices)
                 residual = residual - codebook(found)
-                frame[:, number] = found
-            history = history.roll(1, dims=1)
-            history[:, 0, :count] = frame
+                codes[:, step, number] = found
+                walk.append(found)
+            walk.end_frame()
         return real.taken(codes)
 
     def _bits(self, real: RealFrames, stages: list[Stage]) -> list[_Bits]:
         """Bits of every codebook's frames."""
-        codes = real.padded(stage_codes(stages))
         found = []
-        for number, stage in enumerate(stages):
-            codebook = self.codebooks[number]
-            if self.rate_model is None:
-                bits = codebook.bits().float().expand(len(stage.codes), -1)
-            else:
-                contexts = self.rate_model.contexts(codes, number)
-                bits = self.rate_model(real.taken(contexts), number)
+        for number, bits in enumerate(self._entry_bits(real, stages)):
+            codebook, stage = self.codebooks[number], stages[number]
             distances = codebook.distances(stage.residual)
             known = bits.detach()
             shares = _soft_assignments(
@@ -262,11 +258,23 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
             found.append(_Bits((shares * known).sum(1), hard))
         return found
 
+    def _entry_bits(
+        self, real: RealFrames, stages: list[Stage]
+    ) -> list[Tensor]:
+        """Bits of all entries, (frame, V), of each codebook that is used."""
+        if self.rate_model is None:
+            used = zip(self.codebooks, stages, strict=False)
+            return [
+                codebook.bits().float().expand(len(stage.codes), -1)
+                for codebook, stage in used
+            ]
+        codes = real.padded(stage_codes(stages))
+        return [real.taken(bits) for bits in self.rate_model.bits(codes)]
+
     def _nothing_of_idle_parts(self, used: int) -> Tensor:
         """0 with a gradient of 0: a distributed training waits for all."""
         model = self.rate_model
-        idle = [model.embeddings[used:], model.hidden[used:]]
-        idle.append(model.outputs[used:])
+        idle = [model.embeddings[used:], model.codebooks[used:]]
         weights = [
             weight.sum() for part in idle for weight in part.parameters()
         ]

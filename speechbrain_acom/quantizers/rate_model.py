@@ -1,40 +1,38 @@
-"""How likely each entry of a codebook is next: a small causal network."""
+"""How likely each entry of a codebook is next, learned beside the codebooks."""
 
 import copy
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.quantizers.code_network import CodeNetwork
 from speechbrain_acom.quantizers.settings import check_integer
 
 
-class RateModel(torch.nn.Module):
-    """Probabilities of codes, given codes that the decoder knows by then.
+class RateModel(CodeNetwork):
+    """Bits of codes, given codes that the decoder knows by then.
 
-    The context of codebook k is its own codes of the last R frames and the
-    codes of the coarser codebooks in the same frame; nothing depends on finer
-    codebooks. The codes of the context are embedded, and a layer of rectified
-    units reads the embeddings side by side (the network of Bengio et al., "A
-    Neural Probabilistic Language Model", 2003). It begins with all entries
-    equally likely.
-
-    It only guides training and the choice of entries. What the coder uses is
-    a prior of :mod:`speechbrain_acom.entropy.priors`, fitted afterwards.
+    It guides training and the choice of entries, and begins with all entries
+    equally likely. Rounded to integers it is a ``NeuralPrior``: what the codes
+    were chosen by may code them, too (``hparams/priors/rate_model.yaml``).
 
     Arguments
     ---------
-    num_codebooks : int
-        K.
-    codebook_size : int
-        V.
-    context_frames : int
-        R, at least 1. Before the first frame there is a code of its own.
-    embedding_size : int
-        Numbers that describe a code of the context.
-    hidden_size : int
-        Units between the context and the probabilities.
+    cardinalities : Sequence[int]
+        Entries per codebook, coarse to fine: V_1..V_K.
+    recent_frames : int
+        Past frames that it sees one by one, at least 1.
+    pooled_groups : int
+        Groups of frames before these, of which it sees the sums.
+    embedding_dim : int
+        E, values that describe a code.
+    hidden_dim, hidden_layers : int
+        H, the width of a codebook's layers, and how many of them are from H
+        to H.
     joint : bool
         Whether it learns as long as the codes do; otherwise only until λ
         rises above 0. Whoever trains looks at this.
@@ -46,107 +44,149 @@ class RateModel(torch.nn.Module):
 
     Example
     -------
-    >>> model = RateModel(num_codebooks=2, codebook_size=8, context_frames=3)
-    >>> contexts = model.contexts(torch.randint(8, (4, 10, 2)), codebook=1)
-    >>> contexts.shape
-    torch.Size([4, 10, 4])
-    >>> bits = model(contexts, codebook=1)
-    >>> bits.shape, bits.unique().tolist()
+    >>> model = RateModel(cardinalities=(8, 8))
+    >>> first, second = model.bits(torch.randint(8, (4, 10, 2)))
+    >>> second.shape, second.unique().tolist()
     (torch.Size([4, 10, 8]), [3.0])
     """
 
     def __init__(
         self,
-        num_codebooks: int,
-        codebook_size: int,
-        context_frames: int,
-        embedding_size: int = 16,
-        hidden_size: int = 64,
+        cardinalities: Sequence[int],
+        recent_frames: int = 5,
+        pooled_groups: int = 3,
+        embedding_dim: int = 32,
+        hidden_dim: int = 64,
+        hidden_layers: int = 1,
         joint: bool = True,
     ) -> None:
-        super().__init__()
-        check_integer("context_frames", context_frames, 1)
-        check_integer("embedding_size", embedding_size, 1)
-        check_integer("hidden_size", hidden_size, 1)
+        check_integer("recent_frames", recent_frames, 1)
+        check_integer("pooled_groups", pooled_groups, 0)
+        check_integer("embedding_dim", embedding_dim, 1)
+        check_integer("hidden_dim", hidden_dim, 1)
+        check_integer("hidden_layers", hidden_layers, 0)
         if not isinstance(joint, bool):
             raise ConfigurationError("joint", joint, "true or false")
+        super().__init__(
+            cardinalities,
+            Context(recent_frames, pooled_groups),
+            embedding_dim,
+            hidden_dim,
+            hidden_layers,
+        )
         self.joint = joint
-        self.codebook_size = codebook_size
-        self.context_frames = context_frames
-        # One more code than there are entries: "no frame yet".
-        self.embeddings = torch.nn.ModuleList(
-            torch.nn.Embedding(codebook_size + 1, embedding_size)
-            for _ in range(num_codebooks)
-        )
-        self.hidden = torch.nn.ModuleList(
-            torch.nn.Linear((context_frames + k) * embedding_size, hidden_size)
-            for k in range(num_codebooks)
-        )
-        self.outputs = torch.nn.ModuleList(
-            torch.nn.Linear(hidden_size, codebook_size)
-            for _ in range(num_codebooks)
-        )
-        for output in self.outputs:
-            torch.nn.init.zeros_(output.weight)
-            torch.nn.init.zeros_(output.bias)
 
-    def first_history(self, batch: int, device: torch.device) -> Tensor:
-        """Codes before the first frame, shape (batch, R, K)."""
-        shape = (batch, self.context_frames, len(self.embeddings))
-        return torch.full(shape, self.codebook_size, device=device)
-
-    def contexts(self, codes: Tensor, codebook: int) -> Tensor:
-        """What the codes of one codebook are predicted from.
+    def bits(self, codes: Tensor) -> list[Tensor]:
+        """Bits of every entry in every frame of whole utterances.
 
         Arguments
         ---------
         codes : Tensor
-            Shape (batch, time, k), k > codebook.
-        codebook : int
-            Which one, from 0.
+            Shape (batch, time, k), of the first k codebooks.
 
         Returns
         -------
-        Tensor
-            int64, shape (batch, time, R + codebook): the codebook's codes of
-            the last R frames, the latest first, then the coarser codes.
+        list[Tensor]
+            -log2 of the probabilities, k tensors of shape (batch, time, V_k).
         """
-        time = codes.shape[1]
-        padded = torch.nn.functional.pad(
-            codes[..., codebook],
-            (self.context_frames, 0),
-            value=self.codebook_size,
-        )
-        starts = range(self.context_frames - 1, -1, -1)
-        past = [padded[:, start : start + time] for start in starts]
-        return torch.cat(
-            [torch.stack(past, dim=-1), codes[..., :codebook]], dim=-1
-        )
+        outside = self.outside((len(codes), self.context.window))
+        outside = outside[..., : codes.shape[-1]]
+        pieces = torch.cat([outside, codes], dim=1)
+        return [_bits(logits) for logits in self(pieces)]
 
-    def forward(self, contexts: Tensor, codebook: int) -> Tensor:
-        """Bits of every entry.
+    def walk(self, batch: int, frames: int) -> "RateWalk":
+        """Start to predict utterances frame by frame.
 
         Arguments
         ---------
-        contexts : Tensor
-            Shape (..., R + codebook), as of :meth:`contexts`.
-        codebook : int
-            Which one, from 0.
+        batch : int
+            How many utterances at once.
+        frames : int
+            Frames that they have at most.
 
         Returns
         -------
-        Tensor
-            -log2 of the probabilities, shape (..., V).
+        RateWalk
+            It stands before their first frame.
         """
-        own = self.embeddings[codebook](contexts[..., : self.context_frames])
-        embedded = [own.flatten(-2)]
-        for coarser in range(codebook):
-            code = contexts[..., self.context_frames + coarser]
-            embedded.append(self.embeddings[coarser](code))
-        hidden = self.hidden[codebook](torch.cat(embedded, dim=-1)).relu()
-        scores = self.outputs[codebook](hidden)
-        return -scores.log_softmax(dim=-1) / math.log(2.0)
+        return RateWalk(self, batch, frames)
 
     def in_double_precision(self) -> "RateModel":
         """A copy whose answers hardly depend on the shape of the batch."""
         return copy.deepcopy(self).double()
+
+
+class RateWalk:
+    """A rate model on its way through utterances, one code after the other.
+
+    Arguments
+    ---------
+    model : RateModel
+        The model.
+    batch, frames : int
+        As for :meth:`RateModel.walk`.
+
+    Example
+    -------
+    >>> walk = RateModel(cardinalities=(8, 8)).walk(batch=4, frames=10)
+    >>> walk.bits().shape  # of the first codebook in the first frame
+    torch.Size([4, 8])
+    >>> walk.append(torch.randint(8, (4,)))
+    >>> walk.bits().shape  # of the second one
+    torch.Size([4, 8])
+    """
+
+    def __init__(self, model: RateModel, batch: int, frames: int) -> None:
+        self._model = model
+        self._codebook, self._frame = 0, 0
+        # Frames as codebook k sees them: (batch, K, window + frames, E).
+        embeddings = torch.stack([table[-1] for table in model.embeddings])
+        window = model.context.window
+        self._seen = embeddings.new_zeros(
+            (batch, len(embeddings), window + frames, embeddings.shape[1])
+        )
+        self._seen[:, :, :window] = embeddings.cumsum(0).unsqueeze(1)
+        self._spans = _span_matrix(model.context).to(embeddings)
+
+    def bits(self) -> Tensor:
+        """Bits of every entry that may be next, shape (batch, V)."""
+        window = self._model.context.window
+        past = self._seen[:, self._codebook, self._frame :][:, :window]
+        inputs = [(self._spans @ past).flatten(1)]
+        if self._codebook:
+            inputs.append(self._coarser())
+        inputs = torch.cat(inputs, dim=1)
+        return _bits(self._model.logits(self._codebook, inputs))
+
+    def append(self, codes: Tensor) -> None:
+        """Take note of the codes that were chosen, shape (batch,)."""
+        own = self._model.embedded(codes, self._codebook)
+        if self._codebook:
+            own = own + self._coarser()
+        now = self._frame + self._model.context.window
+        self._seen[:, self._codebook, now] = own
+        self._codebook += 1
+
+    def end_frame(self) -> None:
+        """Go on to the next frame, also if finer codebooks are not used."""
+        self._codebook, self._frame = 0, self._frame + 1
+
+    def _coarser(self) -> Tensor:
+        """Sums of the embeddings of the frame's codes so far, (batch, E)."""
+        now = self._frame + self._model.context.window
+        return self._seen[:, self._codebook - 1, now]
+
+
+def _span_matrix(context: Context) -> Tensor:
+    """What makes the inputs of the last window's frames, (span, window)."""
+    shape = (len(context.spans), context.window)
+    rows = torch.zeros(shape, dtype=torch.float64)
+    for row, (near, far) in zip(rows, context.spans, strict=True):
+        row[context.window - far : context.window - near + 1] = 1.0 / math.sqrt(
+            far - near + 1
+        )
+    return rows
+
+
+def _bits(logits: Tensor) -> Tensor:
+    return -logits.log_softmax(dim=-1) / math.log(2.0)

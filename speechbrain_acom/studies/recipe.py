@@ -26,6 +26,7 @@ from speechbrain_acom.inference.export import (
     export_coded,
     export_continuous,
 )
+from speechbrain_acom.inference.prior_fitting import fit_prior
 from speechbrain_acom.metrics.complexity import complexity
 from speechbrain_acom.quantizers import Quantizer
 from speechbrain_acom.storage import writing_into
@@ -149,7 +150,12 @@ def _export(
     codes = brain.training_codes(
         train_data, dict(hparams["valid_loader_kwargs"])
     )
-    prior = hparams["prior"](codes, brain.bottleneck.cardinalities)
+    prior = fit_prior(
+        hparams["prior"],
+        codes,
+        brain.bottleneck.cardinalities,
+        brain.bottleneck.quantizer,
+    )
     export_coded(
         folder / "export",
         folder / "hyperparams.yaml",
@@ -276,7 +282,7 @@ def _rate_columns(brain: AcomBrain, hparams: dict) -> Row:
     quantizer = brain.bottleneck.quantizer
     if quantizer.rated:
         row["assignment_weight"] = quantizer.assignment_weight
-        row["context_frames"] = quantizer.context_frames
+        row["recent_frames"] = quantizer.recent_frames
         if quantizer.rate_model is not None:
             row["joint"] = int(quantizer.rate_model.joint)
     return row

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.priors.attention import AttentionShape
-from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.entropy.priors.neural import NeuralPrior
 from speechbrain_acom.entropy.priors.static import StaticPrior
 from speechbrain_acom.quantizers.settings import (

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from transformer_prior import TransformerCoder, TransformerPrior
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.framing import ONE_TO_ONE, Framing
 from speechbrain_acom.entropy.priors import StaticPrior
 from speechbrain_acom.entropy.priors.attention import AttentionShape
-from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.studies.results import read_rows
 from speechbrain_acom.training.context_network import ContextNetwork
@@ -237,10 +237,10 @@ def test_adaptive_priors_stand_on_all_others_and_the_peer_is_as_large(
         (tmp_path / f"{name}.yaml").write_text(text)
     monkeypatch.setattr(contestants, "FRAGMENTS", tmp_path)
     names = contestants.known_coders()
-    assert names[:3] == ["static", "neural", "adaptive"]
+    assert names[:4] == ["static", "neural", "shipped", "adaptive"]
     assert names[-2:] == ["neural_float", "transformer"]
     fitting = Fitting(code_set(drawn(8, 30)), seed=0)
-    chosen = (*names[:3], *names[-2:])
+    chosen = (*names[:4], *names[-2:])
     found = {one.name: one for name in chosen for one in fitting.fit(name)}
     assert list(found) == [
         "static",
@@ -267,6 +267,18 @@ def test_adaptive_priors_stand_on_all_others_and_the_peer_is_as_large(
         found[name].coder.bits(codes) for name in ("neural", "neural_float")
     ]
     assert bits[0] == pytest.approx(bits[1], rel=0.01) and bits[0] != bits[1]
+
+
+def test_the_prior_of_the_model_is_coded_with_where_there_is_one():
+    prior = StaticPrior.fit(drawn(3, 40), SIZES)
+    fitting = Fitting(code_set(drawn(8, 30)), seed=0, shipped=prior)
+    [found] = fitting.fit("shipped")
+    assert found.coder.prior is prior
+    assert found.columns == {"prior": "StaticPrior"}
+    found = [one.name for one in fitting.fit("adaptive")]
+    assert found == ["adaptive_shipped", "adaptive_shipped_at_once"]
+    # It cannot be fitted on codes alone.
+    assert "rate_model" not in contestants.known_coders()
 
 
 def test_the_float_network_needs_the_prior_that_it_is_of():

@@ -11,9 +11,9 @@ from frame_transformer import FrameTransformer
 from transformer_prior import TransformerCoder, TransformerPrior
 from transformer_training import fit_transformer
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.priors import StaticPrior
 from speechbrain_acom.entropy.priors.attention import AttentionShape
-from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.training import neural_prior
 from speechbrain_acom.training.context_network import ContextNetwork
 

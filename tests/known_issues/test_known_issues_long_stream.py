@@ -10,6 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.priors.attention import (
     AttentionShape,
     CodebookAttention,
@@ -17,7 +18,6 @@ from speechbrain_acom.entropy.priors.attention import (
 from speechbrain_acom.entropy.priors.attentive import AttentiveNeuralPrior
 from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
-    Context,
 )
 from speechbrain_acom.entropy.priors.fixed_point import FixedLayer
 from speechbrain_acom.entropy.priors.neural import NeuralPrior

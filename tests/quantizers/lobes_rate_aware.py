@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from random_rates import make_sure
 from round_trips import small_residual
 
 from speechbrain_acom.quantizers import RateAwareVectorQuantizer
@@ -12,24 +13,24 @@ _rate_aware = partial(
     codebook_size=16,
     codebook_dim=4,
     kmeans_iterations=5,
-    context_frames=2,
-    embedding_size=3,
-    hidden_size=5,
+    recent_frames=2,
+    pooled_groups=1,
+    embedding_dim=3,
+    hidden_dim=5,
 )
 
 
 def _trained(channels, **settings):
     """A rate model that prefers some entries."""
     quantizer = _rate_aware(channels=channels, **settings)
-    for output in quantizer.rate_model.outputs:
-        output.weight.data.normal_()
+    make_sure(quantizer.rate_model)
     return quantizer
 
 
 LOBES = {
     "rate_aware": _rate_aware,
     "rate_aware_no_context": partial(
-        _rate_aware, context_frames=0, assignment_weight=0.1
+        _rate_aware, recent_frames=0, assignment_weight=0.1
     ),
     "rate_aware_assignment": partial(_trained, assignment_weight=0.1),
     "rate_aware_scalable": partial(

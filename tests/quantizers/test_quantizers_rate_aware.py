@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from random_rates import make_sure
 from torch.utils.flop_counter import FlopCounterMode
 
 from speechbrain_acom.bottleneck import Bottleneck
@@ -39,14 +40,13 @@ def on_a_line(entries, shares=None, **settings):
 def opinionated(**settings):
     """A quantizer whose rate model is sure of something."""
     quantizer = RateAwareVectorQuantizer(channels=6, **{**SMALL, **settings})
-    for output in quantizer.rate_model.outputs:
-        torch.nn.init.normal_(output.weight)
+    make_sure(quantizer.rate_model)
     quantizer.initialize(torch.randn(300, 6))
     return quantizer.eval()
 
 
 def test_without_weights_it_is_a_residual_vector_quantizer():
-    aware = opinionated(context_frames=2)
+    aware = opinionated(recent_frames=2)
     plain = ResidualVectorQuantizer(channels=6, **SMALL).eval()
     plain.load_state_dict(aware.state_dict(), strict=False)
     features = torch.randn(3, 12, 6)
@@ -62,21 +62,21 @@ def test_without_weights_it_is_a_residual_vector_quantizer():
 
 def test_building_the_model_draws_no_random_numbers():
     drawn = []
-    for context_frames in (0, 2):
+    for recent_frames in (0, 2):
         torch.manual_seed(3)
-        settings = {**SMALL, "context_frames": context_frames}
+        settings = {**SMALL, "recent_frames": recent_frames}
         quantizer = RateAwareVectorQuantizer(channels=6, **settings)
         drawn.append((quantizer.codebooks[0].entries, torch.rand(4)))
     for first, second in zip(*drawn, strict=True):
         assert torch.equal(first, second)
     # Its own are not the same every time.
     embeddings = [opinionated().rate_model.embeddings[0] for _ in range(2)]
-    assert not torch.equal(embeddings[0].weight, embeddings[1].weight)
+    assert not torch.equal(*embeddings)
 
 
 def test_soft_rate_and_its_gradients_by_hand():
     quantizer = on_a_line(
-        [0.0, 1.0], [0.75, 0.25], context_frames=0, temperature=2.0
+        [0.0, 1.0], [0.75, 0.25], recent_frames=0, temperature=2.0
     )
     value = torch.tensor([[[0.3]]], requires_grad=True)
     result = quantizer(value)
@@ -131,12 +131,12 @@ def test_loss_of_the_model_moves_nothing_but_the_model():
     assert features.grad is None
 
 
-def trained(weight, context_frames):
+def trained(weight, recent_frames):
     """Bits a frame after training on a random walk, λ = weight."""
     torch.manual_seed(0)
     walk = torch.randn(4, 40, 6).cumsum(1) / 4
     quantizer = RateAwareVectorQuantizer(
-        channels=6, **SMALL, context_frames=context_frames, dead_threshold=0.0
+        channels=6, **SMALL, recent_frames=recent_frames, temperature=0.5
     )
     quantizer.initialize(walk.flatten(0, 1))
     quantizer.train()
@@ -150,9 +150,9 @@ def trained(weight, context_frames):
     return quantizer.eval()(walk).statistics["hard_rate"]
 
 
-@pytest.mark.parametrize("context_frames", [0, 2])
-def test_training_with_the_rate_lowers_it(context_frames):
-    without, with_rate = (trained(w, context_frames) for w in (0.0, 1.0))
+@pytest.mark.parametrize("recent_frames", [0, 2])
+def test_training_with_the_rate_lowers_it(recent_frames):
+    without, with_rate = (trained(w, recent_frames) for w in (0.0, 0.5))
     assert with_rate < 0.8 * without
 
 
@@ -164,7 +164,7 @@ def test_context_lowers_the_rate_of_what_can_be_foreseen():
 def test_cheap_entries_are_preferred_by_running_shares(weight, code):
     # 0.36 + 0.15 w against 0.16 + 3.32 w: equal at w = 0.063.
     quantizer = on_a_line(
-        [0.0, 1.0], [0.9, 0.1], context_frames=0, assignment_weight=weight
+        [0.0, 1.0], [0.9, 0.1], recent_frames=0, assignment_weight=weight
     )
     assert quantizer.encode(torch.tensor([[[0.6]]])).item() == code
 
@@ -173,22 +173,23 @@ def test_cheap_entries_are_preferred_by_running_shares(weight, code):
 def test_cheap_entries_are_preferred_by_the_model(weight, code):
     # Entry 0 takes 2 nats, 2.89 bits, less: 0.36 against 0.16 + 2.89 w.
     quantizer = on_a_line([0.0, 1.0], assignment_weight=weight)
-    quantizer.rate_model.outputs[0].bias.data.copy_(torch.tensor([2.0, 0.0]))
+    layers = quantizer.rate_model.codebooks[0]
+    layers.bias.data.copy_(torch.tensor([2.0, 0.0]))
     values = torch.full((1, 3, 1), 0.6)
     assert quantizer.encode(values).flatten().tolist() == [code] * 3
 
 
 def test_context_of_a_choice_is_what_was_chosen_before():
-    quantizer = opinionated(context_frames=2, assignment_weight=0.2)
+    quantizer = opinionated(recent_frames=2, assignment_weight=0.2)
     features = torch.randn(2, 30, 6)
     codes = quantizer.encode(features)
     plain = ResidualVectorQuantizer(channels=6, **SMALL)
     plain.load_state_dict(quantizer.state_dict(), strict=False)
     assert (codes != plain.encode(features)).any()
     residual = quantizer.input_projection(features)
+    known = quantizer.rate_model.bits(codes)
     for number, codebook in enumerate(quantizer.codebooks):
-        contexts = quantizer.rate_model.contexts(codes, number)
-        bits = quantizer.rate_model(contexts, number)
+        bits = known[number]
         distances = (residual.unsqueeze(2) - codebook.entries).square().sum(-1)
         cheapest = (distances + 0.2 * bits).argmin(-1)
         assert torch.equal(cheapest, codes[..., number])
@@ -200,7 +201,7 @@ def test_context_of_a_choice_is_what_was_chosen_before():
     [
         ({}, (), ("rate_model",)),
         ({"assignment_weight": 0.1}, ("rate_model",), ()),
-        ({"assignment_weight": 0.1, "context_frames": 0}, (), ()),
+        ({"assignment_weight": 0.1, "recent_frames": 0}, (), ()),
     ],
 )
 def test_only_a_device_that_chooses_holds_the_model(settings, device, training):
@@ -225,14 +226,22 @@ def test_only_a_device_that_chooses_holds_the_model(settings, device, training):
 def test_multiply_adds_of_the_model_are_counted_on_the_device():
     def counted(**settings):
         quantizer = RateAwareVectorQuantizer(
-            channels=6, **SMALL, embedding_size=3, hidden_size=5, **settings
+            channels=6,
+            **SMALL,
+            recent_frames=3,
+            pooled_groups=2,
+            embedding_dim=3,
+            hidden_dim=5,
+            **settings,
         )
         with FlopCounterMode(display=False) as counter:
             quantizer.eval().encode(torch.randn(1, 10, 6))
         return counter.get_total_flops() / 2
 
-    # Three past frames, and one coarser code for the second codebook.
-    model = (3 + 4) * 3 * 5 + 2 * 5 * 16
+    # Five sums over twelve past frames; three frames and two groups, and one
+    # coarser code for the second codebook; a layer as wide; all 16 entries.
+    sums, inputs = 2 * 5 * 12 * 3, (5 + 6) * 3 * 5
+    model = sums + inputs + 2 * (5 * 5 + 5 * 3 + 3 * 16)
     assert counted(assignment_weight=0.1) - counted() == 10 * model
 
 
@@ -247,10 +256,10 @@ def test_bottleneck_passes_the_rate_on():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("context_frames", -1),
+        ("recent_frames", -1),
         ("temperature", 0.0),
         ("assignment_weight", -0.1),
-        ("hidden_size", 0),
+        ("hidden_dim", 0),
         ("joint", 1),
     ],
 )
@@ -261,7 +270,7 @@ def test_settings_out_of_range_are_named(key, value):
 
 def test_running_shares_cannot_be_learned_first():
     with pytest.raises(ConfigurationError, match="^joint: found False"):
-        RateAwareVectorQuantizer(channels=6, context_frames=0, joint=False)
+        RateAwareVectorQuantizer(channels=6, recent_frames=0, joint=False)
 
 
 def test_the_weight_of_running_shares_has_another_name():

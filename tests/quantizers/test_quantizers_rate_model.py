@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from random_rates import make_sure
 
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.quantizers.rate_model import RateModel
+
+SIZES = (5, 7)
 
 
 @pytest.fixture(autouse=True)
@@ -13,69 +16,81 @@ def _seed():
 
 
 def model_of(**settings):
-    """A model that is sure of something."""
-    defaults = {"num_codebooks": 2, "codebook_size": 5, "context_frames": 2}
+    """A model that is sure of something, and sees four frames back."""
+    defaults = {"cardinalities": SIZES, "recent_frames": 2, "pooled_groups": 1}
     model = RateModel(**{**defaults, **settings})
-    for output in model.outputs:
-        torch.nn.init.normal_(output.weight)
+    make_sure(model)
     return model
 
 
-def bits_of(model, codes):
-    """Bits of every codebook's entries, (batch, time, K, V)."""
-    books = range(codes.shape[-1])
-    parts = [model(model.contexts(codes, k), k) for k in books]
-    return torch.stack(parts, dim=2)
+def random_codes(batch, frames):
+    return torch.stack(
+        [torch.randint(size, (batch, frames)) for size in SIZES], dim=-1
+    )
 
 
-def test_contexts_are_the_last_frames_and_the_coarser_codes():
-    codes = torch.tensor([[[0, 1], [2, 3], [4, 0]]])
-    model = model_of()
-    assert model.contexts(codes, 0).tolist() == [[[5, 5], [0, 5], [2, 0]]]
-    assert model.contexts(codes, 1).tolist() == [
-        [[5, 5, 0], [1, 5, 2], [3, 1, 4]]
-    ]
+@pytest.mark.parametrize("pooled_groups", [0, 2])
+@pytest.mark.parametrize("frames", [1, 9])
+def test_a_walk_says_what_whole_utterances_say(pooled_groups, frames):
+    model = model_of(pooled_groups=pooled_groups).in_double_precision()
+    codes = random_codes(3, frames)
+    whole = model.bits(codes)
+    walk = model.walk(3, frames)
+    for frame in range(frames):
+        for codebook in range(2):
+            bits = walk.bits()
+            torch.testing.assert_close(bits, whole[codebook][:, frame])
+            walk.append(codes[:, frame, codebook])
+        walk.end_frame()
 
 
-def test_the_history_before_the_first_frame_is_that_of_contexts():
-    model = model_of(context_frames=3)
-    history = model.first_history(4, torch.device("cpu"))
-    assert history.shape == (4, 3, 2)
-    codes = torch.zeros((4, 1, 2), dtype=torch.int64)
-    assert torch.equal(model.contexts(codes, 0)[:, 0], history[..., 0])
+def test_a_walk_may_leave_finer_codebooks_out():
+    model = model_of().in_double_precision()
+    codes = random_codes(2, 6)
+    [whole] = model.bits(codes[..., :1])
+    assert torch.equal(whole, model.bits(codes)[0])
+    walk = model.walk(2, 6)
+    for frame in range(6):
+        torch.testing.assert_close(walk.bits(), whole[:, frame])
+        walk.append(codes[:, frame, 0])
+        walk.end_frame()
 
 
 def test_probabilities_sum_to_one():
-    bits = bits_of(model_of(), torch.randint(5, (3, 7, 2)))
-    assert torch.allclose((2.0**-bits).sum(-1), torch.ones(3, 7, 2))
+    for bits in model_of().bits(random_codes(3, 7)):
+        assert torch.allclose((2.0**-bits).sum(-1), torch.ones(3, 7))
 
 
 @pytest.mark.parametrize("codebook", [0, 1])
 @pytest.mark.parametrize("frame", [0, 3, 6])
 def test_no_code_depends_on_itself_or_on_what_comes_after(codebook, frame):
-    model, codes = model_of(), torch.randint(5, (1, 8, 2))
-    before = bits_of(model, codes)
+    model, codes = model_of().in_double_precision(), random_codes(1, 9)
     changed = codes.clone()
     changed[0, frame, codebook] = (codes[0, frame, codebook] + 1) % 5
-    moved = (bits_of(model, changed) != before).any(-1)[0]
-    expected = torch.zeros(8, 2, dtype=torch.bool)
-    expected[frame + 1 : frame + 3, codebook] = True
+    both = zip(model.bits(changed), model.bits(codes), strict=True)
+    # Sums over the whole past leave something in the last bits.
+    moved = [((one - two).abs() > 1e-9).any(-1)[0] for one, two in both]
+    expected = torch.zeros(2, 9, dtype=torch.bool)
+    # Finer codebooks do not tell of coarser ones.
+    expected[codebook:, frame + 1 : frame + 5] = True
     if codebook == 0:
-        expected[frame, 1] = True
-    assert torch.equal(moved, expected)
+        expected[1, frame] = True
+    assert torch.equal(torch.stack(moved), expected)
 
 
 def test_all_entries_are_equally_likely_at_first():
-    model = RateModel(num_codebooks=1, codebook_size=8, context_frames=1)
-    assert (bits_of(model, torch.randint(8, (2, 4, 1))) == 3.0).all()
+    model = RateModel(cardinalities=(8,))
+    [bits] = model.bits(torch.randint(8, (2, 4, 1)))
+    assert (bits == 3.0).all()
 
 
 def test_it_learns_what_follows_what():
     codes = (torch.arange(200) % 5).reshape(1, -1, 1).expand(-1, -1, 2)
-    model = RateModel(2, 5, context_frames=1)
+    model = RateModel((5, 5), recent_frames=1, pooled_groups=0)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(100):
-        chosen = bits_of(model, codes).gather(-1, codes.unsqueeze(-1))
+        bits = torch.stack(model.bits(codes), dim=2)
+        chosen = bits.gather(-1, codes.unsqueeze(-1))
         optimizer.zero_grad()
         chosen.mean().backward()
         optimizer.step()
@@ -84,15 +99,14 @@ def test_it_learns_what_follows_what():
 
 def test_double_precision_is_a_copy():
     model = model_of()
-    precise = model.in_double_precision()
-    contexts = model.contexts(torch.randint(5, (2, 6, 2)), 1)
-    assert precise(contexts, 1).dtype == torch.float64
-    assert model(contexts, 1).dtype == torch.float32
-    assert torch.allclose(precise(contexts, 1).float(), model(contexts, 1))
+    precise, codes = model.in_double_precision(), random_codes(2, 6)
+    for one, two in zip(precise.bits(codes), model.bits(codes), strict=True):
+        assert (one.dtype, two.dtype) == (torch.float64, torch.float32)
+        assert torch.allclose(one.float(), two, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    "key", ["context_frames", "embedding_size", "hidden_size"]
+    "key", ["recent_frames", "embedding_dim", "hidden_dim"]
 )
 def test_sizes_out_of_range_are_named(key):
     with pytest.raises(ConfigurationError, match=f"^{key}: found 0"):

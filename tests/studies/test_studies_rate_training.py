@@ -71,13 +71,13 @@ def test_ablations_differ_in_one_key(tmp_path):
         return points[name]["split"].bottleneck.quantizer
 
     whole = quantizer("rate_1")
-    assert (whole.assignment_weight, whole.context_frames) == (10.0, 3)
+    assert (whole.assignment_weight, whole.recent_frames) == (10.0, 5)
     assert quantizer("assigned").assignment_weight == 10.0
     assert points["assigned"]["rate_weight"] == 0
     assert quantizer("rate_1_nearest").assignment_weight == 0
     assert whole.rate_model.joint
     assert not quantizer("rate_1_not_joint").rate_model.joint
-    assert quantizer("rate_1_no_context").context_frames == 0
+    assert quantizer("rate_1_no_context").recent_frames == 0
     assert points["rate_1"]["distillation_weight"] == 0
     assert points["rate_1_distilled"]["distillation_weight"] > 0
 

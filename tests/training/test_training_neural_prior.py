@@ -8,9 +8,9 @@ import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.priors import StaticPrior, prior_digest
 from speechbrain_acom.entropy.priors.attention import AttentionShape
-from speechbrain_acom.entropy.priors.context_network import Context
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.training.context_network import ContextNetwork, freeze
 from speechbrain_acom.training.neural_prior import (

@@ -1,10 +1,10 @@
 """Neural prior that looks back: the context network with attention."""
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.priors.attention import (
     AttentionMemory,
     AttentionShape,
@@ -12,7 +12,6 @@ from speechbrain_acom.entropy.priors.attention import (
 )
 from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
-    Context,
 )
 from speechbrain_acom.entropy.priors.fixed_point import LARGEST_ACTIVATION
 from speechbrain_acom.entropy.priors.layer_files import (
@@ -68,14 +67,9 @@ class AttentiveNeuralPrior(NeuralPrior):
     ) -> None:
         self.attentions = tuple(attentions)
         super().__init__(context, embedding_bits, embeddings, networks)
-
-    @cached_property
-    def values(self) -> tuple[np.ndarray, ...]:
-        """Values of all entries, K arrays of shape (V_k, width).
-
-        In single precision, in which what saturates at 2^20 is exact.
-        """
-        return tuple(
+        # Of all entries, (V_k, width), before there is a message: in single
+        # precision, in which what saturates at 2^20 is exact.
+        self.values = tuple(
             attention.valued(table[:-1]).astype(np.float32)
             for attention, table in zip(
                 self.attentions, self.embeddings, strict=True

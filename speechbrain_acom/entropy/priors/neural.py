@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
-    Context,
 )
 from speechbrain_acom.entropy.priors.contract import (
     Predictor,

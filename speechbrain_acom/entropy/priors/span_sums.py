@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from speechbrain_acom.entropy.priors.context_network import Context
+from speechbrain_acom.context import Context
 
 # Frames that predictors look at together; it bounds the memory that they take.
 BLOCK_FRAMES = 64

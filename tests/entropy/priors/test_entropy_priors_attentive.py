@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_layers import random_layer
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.priors.attention import (
     NAT,
     AttentionMemory,
@@ -17,7 +18,6 @@ from speechbrain_acom.entropy.priors.attention import (
 from speechbrain_acom.entropy.priors.attentive import AttentiveNeuralPrior
 from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
-    Context,
 )
 from speechbrain_acom.entropy.priors.fixed_point import (
     LARGEST_ACTIVATION,

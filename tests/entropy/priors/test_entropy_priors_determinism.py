@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hyperpyyaml import load_hyperpyyaml
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.coder import encode
 from speechbrain_acom.entropy.priors import (
     TOTAL_FREQUENCY,
@@ -30,7 +31,6 @@ from speechbrain_acom.entropy.priors.attention import (
 from speechbrain_acom.entropy.priors.attentive import AttentiveNeuralPrior
 from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
-    Context,
 )
 from speechbrain_acom.entropy.priors.fixed_point import (
     ACTIVATION_BITS,

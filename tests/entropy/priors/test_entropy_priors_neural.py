@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_layers import random_layer
 
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
-    Context,
 )
 from speechbrain_acom.entropy.priors.fixed_point import (
     LARGEST_ACTIVATION,

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechbrain_acom.entropy.priors.context_network import Context
+from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.priors.span_sums import BLOCK_FRAMES, SpanSums
 
 OUTSIDE = np.array([100.0, -3.0])
