@@ -78,7 +78,9 @@ class AcomInterface(Pretrained):
         self.loaded_half: str = self.hparams.half
         self.prior = self.hparams.prior.prior
         self.model_hash = bytes.fromhex(self.hparams.model_hash)
-        if self.loaded_half != "both":
+        if self.loaded_half == "both":
+            self.mods.split.drop_training_modules()
+        else:
             self.mods.split.keep_half(self.loaded_half)
 
     @classmethod

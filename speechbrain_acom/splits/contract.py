@@ -1,6 +1,6 @@
 """A model cut in two: a device half, a bottleneck and a cloud half."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -243,7 +243,19 @@ class Split(torch.nn.Module):
         half : str
             "device" or "cloud": the half to keep.
         """
-        for name in self._foreign_modules(half):
+        self._drop(self._foreign_modules(half))
+
+    def drop_training_modules(self) -> None:
+        """Drop every module that neither half needs.
+
+        No export has their weights: what is built from one has them as they
+        were before training.
+        """
+        inside = self.bottleneck.training_only_modules()
+        self._drop([f"bottleneck.{name}" for name in inside])
+
+    def _drop(self, names: Sequence[str]) -> None:
+        for name in names:
             parent, _, child = name.rpartition(".")
             setattr(self.get_submodule(parent), child, None)
 
