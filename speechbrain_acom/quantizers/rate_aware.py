@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.processes import copy_module_from_first_process
 from speechbrain_acom.quantizers.dropout import used_num_codebooks
 from speechbrain_acom.quantizers.frames import QuantizedFrames, RealFrames
+from speechbrain_acom.quantizers.moments import RunningMoments
 from speechbrain_acom.quantizers.rate_model import RateModel
 from speechbrain_acom.quantizers.residual import (
     ResidualVectorQuantizer,
@@ -55,9 +57,11 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     to the loss.
 
     **Rate-aware assignment.** With ``assignment_weight`` > 0 the code is the
-    entry with the least cost c(v) = d²(x, e_v) + ``assignment_weight`` ·
+    entry with the least cost c(v) = d²(x, e_v) + ``assignment_weight`` · S ·
     -log2 p(v | context), one frame after the other, in training and on the
-    device, which then needs the rate model too. With 0 it is the nearest entry.
+    device, which then needs the rate model too. S is the features' running
+    mean squared distance from their mean: bits would cost ever less if features
+    could get away from them by growing. With 0 it is the nearest entry.
 
     **Context.** p is a :class:`~speechbrain_acom.quantizers.rate_model.
     RateModel` of past frames and the coarser codebooks. With
@@ -83,7 +87,8 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     temperature : float
         Softness of the assignments relative to the error of quantization.
     assignment_weight : float
-        Squared distance, in the D dimensions, that one bit is worth.
+        Squared distance that one bit is worth, as a part of S; by the cosine
+        S is 1.
     embedding_dim : int
         Of the rate model: values that describe a code.
     hidden_dim, hidden_layers : int
@@ -146,17 +151,15 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
             raise ConfigurationError(
                 "joint", joint, "true: running shares always follow the codes"
             )
-        # Running shares are what the codebooks themselves can search with.
-        own = 0.0 if recent_frames else assignment_weight
-        super().__init__(
-            channels,
-            rate_weight=own,
-            dead_threshold=dead_threshold,
-            **residual,
-        )
+        super().__init__(channels, dead_threshold=dead_threshold, **residual)
         self.recent_frames = recent_frames
         self.temperature = temperature
         self.assignment_weight = assignment_weight
+        self.moments = None
+        if assignment_weight and not self.by_angle:
+            self.moments = RunningMoments(
+                self.codebook_dim or channels, self.codebooks[0].settings.decay
+            )
         self.rate_model = None
         if recent_frames:
             # All that is made or drawn after it is as it were without it.
@@ -175,9 +178,9 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
 
     @property
     def device_only(self) -> tuple[str, ...]:
-        """The input projection, and the rate model where it chooses."""
+        """The input projection, and what chooses by bits."""
         model = ("rate_model",) if self.sequential else ()
-        return (*super().device_only, *model)
+        return (*super().device_only, "moments", *model)
 
     @property
     def training_only(self) -> tuple[str, ...]:
@@ -189,6 +192,32 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         """True: results have a rate."""
         return True
 
+    @property
+    def price(self) -> Tensor | float:
+        """Squared distance that one bit is worth in the search."""
+        if self.moments is None:
+            return self.assignment_weight
+        return self.assignment_weight * self.moments.spread
+
+    @torch.no_grad()
+    def initialize(self, frames: Tensor) -> None:
+        """Start as the quantizer without a rate, and get to know the spread.
+
+        Arguments
+        ---------
+        frames : Tensor
+            As for :meth:`ResidualVectorQuantizer.initialize`.
+
+        Raises
+        ------
+        DataError
+            If there is no frame.
+        """
+        super().initialize(frames)
+        if self.moments is not None:
+            self.moments.start(self._projected(frames, precise=True))
+            copy_module_from_first_process(self.moments)
+
     def quantize_real(
         self, real: RealFrames, num_codebooks: int | None
     ) -> QuantizedFrames:
@@ -196,12 +225,14 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         projected = self._projected(real.values, precise=not self.training)
         count = used_num_codebooks(self, num_codebooks)
         chosen = None
-        if self.sequential:
+        if self.assignment_weight:
             chosen = self._chosen(real, projected, count)
         stages = self._stages(projected, count, chosen)
         # Before the codebooks adapt: the rate is that of these entries.
         bits = self._bits(real, stages)
         result = self._quantized(real.values, projected, stages)
+        if self.training and self.moments is not None:
+            self.moments.follow(projected.detach())
         hard = _mean(sum(part.hard for part in bits))
         losses = dict(result.losses)
         if self.rate_model is not None:
@@ -217,7 +248,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
 
     def encode_real(self, real: RealFrames, num_codebooks: int) -> Tensor:
         """The first codes, int64, (frame, num_codebooks), of every frame."""
-        if not self.sequential:
+        if not self.assignment_weight:
             return self.encode_frames(real.values, num_codebooks)
         projected = self._projected(real.values, precise=True)
         return self._chosen(real, projected, num_codebooks)
@@ -231,18 +262,29 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         All in double precision, so that the rest of the batch has no say;
         equally cheap entries are told apart as in the plain search.
         """
+        if self.rate_model is None:
+            return self._chosen_by_shares(projected.double(), count)
         batch = real.padded(projected.double())
         codes = batch.new_zeros((*batch.shape[:2], count), dtype=torch.int64)
         walk = self.rate_model.in_double_precision().walk(*batch.shape[:2])
+        price = self.price
         for step, residual in enumerate(batch.unbind(1)):
             for number, codebook in enumerate(self.codebooks[:count]):
-                prices = self.assignment_weight * walk.bits()
-                found = codebook.search(residual, prices)
+                found = codebook.search(residual, price * walk.bits())
                 residual = residual - codebook(found)
                 codes[:, step, number] = found
                 walk.append(found)
             walk.end_frame()
         return real.taken(codes)
+
+    def _chosen_by_shares(self, residual: Tensor, count: int) -> Tensor:
+        """The same by running shares, which no frame changes."""
+        codes = []
+        for codebook in self.codebooks[:count]:
+            found = codebook.search(residual, self.price * codebook.bits())
+            residual = residual - codebook(found)
+            codes.append(found)
+        return torch.stack(codes, dim=-1)
 
     def _bits(self, real: RealFrames, stages: list[Stage]) -> list[_Bits]:
         """Bits of every codebook's frames."""
@@ -252,7 +294,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
             distances = codebook.distances(stage.residual)
             known = bits.detach()
             shares = _soft_assignments(
-                distances, self.assignment_weight * known, self.temperature
+                distances, self.price * known, self.temperature
             )
             hard = bits.gather(1, stage.codes.unsqueeze(1)).squeeze(1)
             found.append(_Bits((shares * known).sum(1), hard))

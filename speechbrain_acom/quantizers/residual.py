@@ -175,6 +175,7 @@ class ResidualVectorQuantizer(FrameQuantizer):
         self.quantizer_dropout = quantizer_dropout
         self.kmeans_iterations = kmeans_iterations
         self.learned_by_gradient = codebook_update == "gradient"
+        self.by_angle = distance == "cosine"
         dimension = codebook_dim or channels
         if codebook_dim is not None:
             self.input_projection = torch.nn.Linear(channels, dimension)

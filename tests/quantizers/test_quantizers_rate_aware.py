@@ -191,17 +191,57 @@ def test_context_of_a_choice_is_what_was_chosen_before():
     for number, codebook in enumerate(quantizer.codebooks):
         bits = known[number]
         distances = (residual.unsqueeze(2) - codebook.entries).square().sum(-1)
-        cheapest = (distances + 0.2 * bits).argmin(-1)
+        cheapest = (distances + quantizer.price * bits).argmin(-1)
         assert torch.equal(cheapest, codes[..., number])
         residual = residual - codebook(codes[..., number])
+
+
+@pytest.mark.parametrize("recent_frames", [0, 2])
+def test_a_bit_is_worth_the_same_part_of_features_of_any_size(recent_frames):
+    codes = []
+    features = torch.randn(2, 300, 6)
+    for scale in (1.0, 16.0):
+        torch.manual_seed(1)
+        quantizer = RateAwareVectorQuantizer(
+            channels=6,
+            **SMALL,
+            recent_frames=recent_frames,
+            assignment_weight=0.1,
+        )
+        quantizer.initialize(scale * features.flatten(0, 1))
+        for codebook in quantizer.codebooks:
+            codebook.shares.copy_(torch.linspace(1, 16, 16) / 136)
+        if quantizer.rate_model is not None:
+            make_sure(quantizer.rate_model)
+        codes.append(quantizer.eval().encode(scale * features))
+    assert torch.equal(*codes)
+    plain = ResidualVectorQuantizer(channels=6, **SMALL)
+    plain.load_state_dict(quantizer.state_dict(), strict=False)
+    assert (plain.encode(16.0 * features) != codes[0]).any()
+
+
+def test_the_price_follows_the_features_in_training_only():
+    quantizer = RateAwareVectorQuantizer(
+        channels=6, **SMALL, recent_frames=0, assignment_weight=0.1, decay=0.5
+    )
+    quantizer.initialize(torch.randn(300, 6))
+    before = quantizer.price
+    features = 10.0 * torch.randn(3, 400, 6)
+    quantizer.eval()(features)
+    assert quantizer.price == before
+    for _ in range(20):
+        quantizer.train()(features)
+    assert 50 * before < quantizer.price < 200 * before
+    quantizer(features, torch.zeros(3))
+    assert 50 * before < quantizer.price
 
 
 @pytest.mark.parametrize(
     ("settings", "device", "training"),
     [
         ({}, (), ("rate_model",)),
-        ({"assignment_weight": 0.1}, ("rate_model",), ()),
-        ({"assignment_weight": 0.1, "recent_frames": 0}, (), ()),
+        ({"assignment_weight": 0.1}, ("moments", "rate_model"), ()),
+        ({"assignment_weight": 0.1, "recent_frames": 0}, ("moments",), ()),
     ],
 )
 def test_only_a_device_that_chooses_holds_the_model(settings, device, training):

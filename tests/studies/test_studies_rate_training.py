@@ -72,8 +72,8 @@ def test_ablations_differ_in_one_key(tmp_path):
         return points[name]["split"].bottleneck.quantizer
 
     whole = quantizer("rate_1")
-    assert (whole.assignment_weight, whole.recent_frames) == (10.0, 5)
-    assert quantizer("assigned").assignment_weight == 10.0
+    assert (whole.assignment_weight, whole.recent_frames) == (0.05, 5)
+    assert quantizer("assigned").assignment_weight == 0.05
     assert points["assigned"]["rate_weight"] == 0
     assert quantizer("rate_1_nearest").assignment_weight == 0
     assert whole.rate_model.joint
