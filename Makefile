@@ -60,6 +60,7 @@ unit: install  ## doctests, unit tests, recipe tests, a small end-to-end run
 
 results: install  ## make tables and pictures from results/*.json again
 	$(BIN)/python -m speechbrain_acom.studies.picture results/demo.json results/demo.png
+	$(BIN)/python -m speechbrain_acom.studies.rate_picture results/rate_training.json results/rate_training.png
 	$(BIN)/python -m speechbrain_acom.studies.tables README.md benchmarks/README.md $(wildcard recipes/*/*/README.md recipes/*/*/*/README.md docs/*.md)
 
 clean:  ## remove the demonstration's corpora, models and messages

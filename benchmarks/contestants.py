@@ -18,7 +18,7 @@ from tqdm import tqdm
 from transformer_prior import TransformerCoder, TransformerPrior
 from transformer_training import fit_transformer
 
-from speechbrain_acom.entropy.priors import Prior
+from speechbrain_acom.entropy.priors import AdaptivePrior, Prior
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference import load_fitter
 from speechbrain_acom.studies.results import Row
@@ -167,6 +167,8 @@ class Fitting:
     def _adaptive(self) -> Iterator[Contestant]:
         fitter = _fitter(ADAPTIVE)
         for name, prior in self._priors.items():
+            if isinstance(prior, AdaptivePrior):
+                continue  # as a model may ship one
             adaptive = fitter(
                 self._codes, self._sizes, base=lambda *_, prior=prior: prior
             )

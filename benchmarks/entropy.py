@@ -2,7 +2,8 @@
 
 ``python benchmarks/entropy.py --runs digits=FOLDER ...`` takes the codes of
 exported models, ``--codes NAME=TRAIN.npz,TEST.npz`` takes them from files. A
-row a coder goes to ``results/entropy.json``, where rows of other data sets stay.
+row a coder goes to ``results/entropy.json``, where rows of other data sets
+stay.
 See ``benchmarks/README.md``.
 """
 

@@ -22,6 +22,11 @@ class Context:
     pooled_groups : int
         Groups before them.
 
+    Raises
+    ------
+    ConfigurationError
+        If there are no frames, or it would see more than 4096.
+
     Example
     -------
     >>> Context(recent_frames=2, pooled_groups=2).spans

@@ -5,7 +5,8 @@ It is fitted on the codes of audio like that which will be sent.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
@@ -18,6 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from torch import nn
 
+from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.entropy.priors import Prior, prior_digest
 from speechbrain_acom.errors import AudioError, ConfigurationError, DataError
 from speechbrain_acom.inference.export import (
@@ -127,18 +129,24 @@ def _recipe_of(path: Path) -> StringIO:
     return text
 
 
-def check_fitter(fitter: PriorFitter) -> None:
+def check_fitter(
+    fitter: PriorFitter, bottleneck: Bottleneck | None = None
+) -> None:
     """Find a mistake in a fragment before there are codes to fit.
 
     Arguments
     ---------
     fitter : PriorFitter
         What the key ``prior`` of a recipe holds.
+    bottleneck : Bottleneck | None
+        What will give the codes. Fitters that ask for its quantizer are called
+        with no codes, so that they can refuse it.
 
     Raises
     ------
     ConfigurationError
-        If it cannot be called with codes and cardinalities.
+        If it cannot be called with codes and cardinalities, or not with those
+        of this bottleneck.
 
     Example
     -------
@@ -156,13 +164,19 @@ def check_fitter(fitter: PriorFitter) -> None:
         raise ConfigurationError(
             "prior", found, f"{_FRAGMENT} ({reason})"
         ) from error
+    if bottleneck is None:
+        return
+    for one in _asking_for_the_quantizer(fitter):
+        # One that needs codes, too, finds none yet.
+        with suppress(DataError):
+            fit_prior(one, [], bottleneck.cardinalities, bottleneck.quantizer)
 
 
 def fit_prior(
     fitter: PriorFitter,
     codes: Iterable[np.ndarray],
     cardinalities: Sequence[int],
-    quantizer: nn.Module,
+    quantizer: nn.Module | None,
 ) -> Prior:
     """Call a fitter with what it asks for.
 
@@ -174,9 +188,9 @@ def fit_prior(
         One integer array (frame, K) per utterance.
     cardinalities : Sequence[int]
         Entries per codebook, coarse to fine.
-    quantizer : nn.Module
+    quantizer : nn.Module | None
         What gave the codes: for fitters, and bases of fitters, that have an
-        argument ``quantizer``.
+        argument ``quantizer``. None: no fitter asks for it.
 
     Returns
     -------
@@ -194,16 +208,30 @@ def fit_prior(
 
 def _informed(fitter: PriorFitter, quantizer: nn.Module | None) -> PriorFitter:
     """The fitter, and those among its arguments, with their quantizer."""
-    given = {}
-    if isinstance(fitter, partial):
-        given = {
-            key: _informed(value, quantizer)
-            for key, value in fitter.keywords.items()
-            if callable(value)
-        }
-    if "quantizer" in inspect.signature(fitter).parameters:
+    given = {
+        key: _informed(base, quantizer) for key, base in _bases(fitter).items()
+    }
+    if _asks(fitter):
         given["quantizer"] = quantizer
     return partial(fitter, **given) if given else fitter
+
+
+def _asking_for_the_quantizer(fitter: PriorFitter) -> Iterator[PriorFitter]:
+    """The fitter and those among its arguments, as far as they ask for it."""
+    if _asks(fitter):
+        yield fitter
+    for base in _bases(fitter).values():
+        yield from _asking_for_the_quantizer(base)
+
+
+def _asks(fitter: PriorFitter) -> bool:
+    return "quantizer" in inspect.signature(fitter).parameters
+
+
+def _bases(fitter: PriorFitter) -> dict[str, PriorFitter]:
+    """Fitters that are arguments of a fitter from YAML, by their keys."""
+    keywords = fitter.keywords if isinstance(fitter, partial) else {}
+    return {key: value for key, value in keywords.items() if callable(value)}
 
 
 def refit_prior(

@@ -27,6 +27,12 @@ class CodebookLayers(nn.Module):
         V, entries of the codebook.
     embedding_dim, hidden_dim, hidden_layers, dropout
         As for :class:`CodeNetwork`.
+
+    Example
+    -------
+    >>> layers = CodebookLayers(12, 8, 3, 16, 1, dropout=0.0)
+    >>> layers(torch.randn(4, 10, 12)).shape
+    torch.Size([4, 10, 3])
     """
 
     def __init__(
@@ -93,6 +99,15 @@ class CodeNetwork(nn.Module):
         embedding, is left out in training.
     more_inputs : int
         Values that the first layers see beside the context.
+
+    Example
+    -------
+    >>> network = CodeNetwork((8, 9), Context(2, 1), 3, 16, 1)
+    >>> past = network.outside((4, network.context.window))
+    >>> codes = torch.randint(8, (4, 10, 2))
+    >>> first, second = network(torch.cat([past, codes], dim=1))
+    >>> first.shape, second.shape
+    (torch.Size([4, 10, 8]), torch.Size([4, 10, 9]))
     """
 
     def __init__(

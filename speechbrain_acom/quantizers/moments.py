@@ -34,41 +34,51 @@ class RunningMoments(torch.nn.Module):
     def __init__(self, dimension: int, decay: float = 0.99) -> None:
         super().__init__()
         self.decay = decay
-        self.register_buffer("mean", torch.zeros(dimension))
-        self.register_buffer("square", torch.ones(()))
+        # In double precision: the spread is a difference of the two.
+        precise = {"dtype": torch.float64}
+        self.register_buffer("mean", torch.zeros(dimension, **precise))
+        self.register_buffer("square", torch.ones((), **precise))
 
     @property
     def spread(self) -> Tensor:
         """Mean squared distance from the mean, float64, a scalar."""
-        centre = self.mean.double().square().sum()
-        return (self.square.double() - centre).clamp(min=LEAST_SPREAD)
+        spread = self.square - self.mean.square().sum()
+        return spread.clamp(min=LEAST_SPREAD)
 
     def start(self, frames: Tensor) -> None:
-        """Take the moments of frames (frame, D) for those of all.
+        """Take the moments of some frames for those of all.
 
-        There is at least one of them.
+        Arguments
+        ---------
+        frames : Tensor
+            One or more, shape (frame, D); in a distributed training those of
+            all processes count.
         """
         mean, square, _ = _moments(frames)
         self.mean.copy_(mean)
         self.square.copy_(square)
 
     def follow(self, frames: Tensor) -> None:
-        """Follow the frames (frame, D) of one batch of all processes."""
+        """Follow the frames of one batch.
+
+        Arguments
+        ---------
+        frames : Tensor
+            Shape (frame, D), of this process; every process must call this.
+        """
         mean, square, total = _moments(frames)
         # A batch of padding only leaves them as they are.
         news = (1.0 - self.decay) * (total > 0)
-        self.mean.lerp_(mean.to(self.mean), news.to(self.mean))
-        self.square.lerp_(square.to(self.square), news.to(self.square))
+        self.mean.lerp_(mean, news)
+        self.square.lerp_(square, news)
 
 
 def _moments(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (D,), mean square and number of frames of all processes."""
     frames = frames.double()
-    count = torch.tensor(float(len(frames)), device=frames.device)
-    sums = torch.cat(
-        [frames.sum(0), frames.square().sum().view(1), count.double().view(1)]
-    )
-    sums = sum_over_processes(sums)
+    count = frames.new_tensor([len(frames)])
+    square = frames.square().sum().view(1)
+    sums = sum_over_processes(torch.cat([frames.sum(0), square, count]))
     total = sums[-1]
     means = sums[:-1] / total.clamp(min=1.0)
     return means[:-1], means[-1], total

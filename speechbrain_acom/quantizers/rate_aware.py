@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from speechbrain_acom.errors import ConfigurationError
-from speechbrain_acom.processes import copy_module_from_first_process
 from speechbrain_acom.quantizers.dropout import used_num_codebooks
 from speechbrain_acom.quantizers.frames import QuantizedFrames, RealFrames
 from speechbrain_acom.quantizers.moments import RunningMoments
@@ -46,15 +45,15 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     """A residual vector quantizer whose results have a rate.
 
     **Soft rate.** Each codebook assigns its frames softly, q(v) ∝
-    exp(-c(v) / τ) with the cost c below, and the rate is the mean over real frames of the sum
-    over codebooks and entries of q(v) · -log2 p(v | context); the context
-    holds the codes really chosen. τ is ``temperature`` times the mean squared
-    distance of the batch's frames to their nearest entries, held constant, so
-    that it follows the scale of the features. The rate's gradient reaches the
-    features and the entries through q, but not the model of p, which would
-    learn to expect the soft shares instead of the codes. Features are quantized
-    as without it, with a straight-through gradient; whoever trains adds λ · rate
-    to the loss.
+    exp(-c(v) / τ) with the cost c below, and the rate is the mean over real
+    frames of the sum over codebooks and entries of q(v) · -log2 p(v | context);
+    the context holds the codes really chosen. τ is ``temperature`` times the
+    mean squared distance of the batch's frames to their nearest entries, held
+    constant, so that it follows the scale of the features. The rate's gradient
+    reaches the features and the entries through q, but not the model of p,
+    which would learn to expect the soft shares instead of the codes. Features
+    are quantized as without it, with a straight-through gradient; whoever
+    trains adds λ · rate to the loss.
 
     **Rate-aware assignment.** With ``assignment_weight`` > 0 the code is the
     entry with the least cost c(v) = d²(x, e_v) + ``assignment_weight`` · S ·
@@ -152,14 +151,13 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
                 "joint", joint, "true: running shares always follow the codes"
             )
         super().__init__(channels, dead_threshold=dead_threshold, **residual)
-        self.recent_frames = recent_frames
         self.temperature = temperature
         self.assignment_weight = assignment_weight
-        self.moments = None
-        if assignment_weight and not self.by_angle:
-            self.moments = RunningMoments(
-                self.codebook_dim or channels, self.codebooks[0].settings.decay
-            )
+        self.recent_frames = recent_frames
+        # Followed with any weight: a training may go on with another one.
+        self.moments = RunningMoments(
+            self.codebook_dim or channels, self.codebooks[0].settings.decay
+        )
         self.rate_model = None
         if recent_frames:
             # All that is made or drawn after it is as it were without it.
@@ -180,12 +178,14 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     def device_only(self) -> tuple[str, ...]:
         """The input projection, and what chooses by bits."""
         model = ("rate_model",) if self.sequential else ()
-        return (*super().device_only, "moments", *model)
+        spread = ("moments",) if self.assignment_weight else ()
+        return (*super().device_only, *spread, *model)
 
     @property
     def training_only(self) -> tuple[str, ...]:
-        """The rate model where it does not choose."""
-        return () if self.sequential else ("rate_model",)
+        """What does not choose."""
+        spread = () if self.assignment_weight else ("moments",)
+        return spread if self.sequential else (*spread, "rate_model")
 
     @property
     def rated(self) -> bool:
@@ -195,7 +195,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     @property
     def price(self) -> Tensor | float:
         """Squared distance that one bit is worth in the search."""
-        if self.moments is None:
+        if self.by_angle or not self.assignment_weight:
             return self.assignment_weight
         return self.assignment_weight * self.moments.spread
 
@@ -214,9 +214,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
             If there is no frame.
         """
         super().initialize(frames)
-        if self.moments is not None:
-            self.moments.start(self._projected(frames, precise=True))
-            copy_module_from_first_process(self.moments)
+        self.moments.start(self._projected(frames, precise=True))
 
     def quantize_real(
         self, real: RealFrames, num_codebooks: int | None
@@ -228,10 +226,13 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         if self.assignment_weight:
             chosen = self._chosen(real, projected, count)
         stages = self._stages(projected, count, chosen)
+        if self.recent_frames and self.rate_model is None:
+            # It was dropped from a model that is only run.
+            return self._quantized(real.values, projected, stages)
         # Before the codebooks adapt: the rate is that of these entries.
         bits = self._bits(real, stages)
         result = self._quantized(real.values, projected, stages)
-        if self.training and self.moments is not None:
+        if self.training:
             self.moments.follow(projected.detach())
         hard = _mean(sum(part.hard for part in bits))
         losses = dict(result.losses)

@@ -1,6 +1,7 @@
-"""The picture of training for few bits: the curve over λ, and what is beside it."""
+"""The picture of training for few bits: the curve over λ, and points beside."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,9 @@ from speechbrain_acom.errors import AcomError, DataError
 from speechbrain_acom.studies.results import Row, read_rows
 from speechbrain_acom.studies.tables import heading
 
-NEEDED = ("data", "task", "lobe", "metric", "continuous", "message_bps")
-# The paper's method with static tables, and the start of the curve over λ.
-REFERENCE, START, CURVE = "rvq", "rate_0", "rate_"
+NEEDED = ("data", "task", "lobe", "epochs", "metric", "continuous", "coded")
+# The paper's method with static tables, and names of the points over λ.
+REFERENCE, OVER_RATE_WEIGHT = "rvq", re.compile(r"rate_[0-9_]+")
 
 
 def draw_curves(results: str | Path, picture: str | Path) -> Path:
@@ -36,12 +37,24 @@ def draw_curves(results: str | Path, picture: str | Path) -> Path:
     ------
     DataError
         If the results file is missing, not one, or has no rows to draw.
+
+    Example
+    -------
+    >>> import json
+    >>> folder = getfixture("tmp_path")
+    >>> row = {"data": "digits", "task": "conformer", "lobe": "rvq"}
+    >>> row |= {"epochs": 1, "metric": "wer_percent", "continuous": 9.0}
+    >>> row |= {"coded": 9.5, "message_bps": 200.0}
+    >>> path = folder / "results.json"
+    >>> _ = path.write_text(json.dumps({"rows": [row]}))
+    >>> draw_curves(path, folder / "curves.png").name
+    'curves.png'
     """
     rows = [row for row in read_rows(results) if _drawn(row)]
     if not rows:
         raise DataError(
-            f"{results}: found no row with {', '.join(NEEDED)}, expected those "
-            "of make rate_training"
+            f"{results}: found no row with {', '.join(NEEDED)} and "
+            "message_bps, expected those of make rate_training"
         )
     picture = Path(picture)
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -57,49 +70,64 @@ def draw_curves(results: str | Path, picture: str | Path) -> Path:
 
 
 def _drawn(row: Row) -> bool:
-    return all(row.get(key) is not None for key in NEEDED)
+    keys = (*NEEDED, "message_bps")
+    return all(row.get(key) is not None for key in keys)
+
+
+def _rate_weight(row: Row) -> float:
+    """λ in the end: collapses may have left less than was asked for."""
+    return float(row.get("rate_weight_reached") or 0.0)
 
 
 def _on_curve(row: Row) -> bool:
-    """Whether it differs from the curve's others by λ alone."""
-    name = str(row["lobe"])
-    return (
-        name.startswith(CURVE) and name[len(CURVE) :].replace("_", "").isdigit()
-    )
+    """Whether λ, and the price of bits with it, is all that sets it apart.
+
+    λ = 0 has a prior of its own, and stands beside the curve.
+    """
+    named = OVER_RATE_WEIGHT.fullmatch(str(row["lobe"]))
+    return named is not None and _rate_weight(row) > 0
 
 
 def _panel(axes: Axes, rows: list[Row]) -> None:
-    metric = str(rows[0]["metric"])
-    continuous = float(rows[0][f"continuous_{metric}"])
-    axes.axhline(continuous, color="gray", linestyle=":", label="continuous")
-    curve = [row for row in rows if _on_curve(row)]
-    curve.sort(key=lambda row: float(row.get("rate_weight") or 0.0))
+    axes.axhline(
+        float(rows[0]["continuous"]),
+        color="gray",
+        linestyle=":",
+        label="continuous",
+    )
+    # Answers of what was trained for another time are compared with nothing.
+    most = max(int(row["epochs"]) for row in rows)
+    rows = [row for row in rows if row["epochs"] == most]
+    curve = sorted(filter(_on_curve, rows), key=_rate_weight)
     axes.plot(
         [row["message_bps"] for row in curve],
-        [row[metric] for row in curve],
+        [row["coded"] for row in curve],
         "o-",
         label="over λ",
     )
     for row in curve:
-        _name(axes, row, f"λ = {row.get('rate_weight') or 0:g}")
+        _name(axes, row, f"λ = {_rate_weight(row):g}")
     for row in rows:
         if row in curve:
             continue
         marker = "s" if row["lobe"] == REFERENCE else "x"
-        axes.plot(row["message_bps"], row[metric], marker, color="C1")
+        axes.plot(row["message_bps"], row["coded"], marker, color="C1")
         _name(axes, row, str(row["lobe"]))
     axes.set_xscale("log")
     axes.set_xlabel("whole messages (bit/s)")
-    axes.set_ylabel(heading(metric))
+    axes.set_ylabel(heading(str(rows[0]["metric"])))
     axes.margins(0.15)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
 
 
 def _name(axes: Axes, row: Row, text: str) -> None:
-    point = (row["message_bps"], row[str(row["metric"])])
     axes.annotate(
-        text, point, xytext=(4, 4), textcoords="offset points", fontsize=7
+        text,
+        (row["message_bps"], row["coded"]),
+        xytext=(4, 4),
+        textcoords="offset points",
+        fontsize=7,
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -100,7 +101,7 @@ def freeze_attention(
         It computes with integers only.
     """
     weights, bias, value, value_bias = (
-        values.detach().cpu().double().numpy()
+        np.array(values.detach().cpu(), dtype=np.float64)
         for values in (
             attention.match.weight,
             attention.match.bias,

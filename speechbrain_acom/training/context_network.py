@@ -201,4 +201,5 @@ def _frozen_layers(
 
 
 def _array(values: Tensor) -> np.ndarray:
-    return values.detach().cpu().double().numpy()
+    # A copy, also of double precision: callers change it.
+    return np.array(values.detach().cpu(), dtype=np.float64)

@@ -19,9 +19,9 @@ def rate_model_prior(
 ) -> NeuralPrior:
     """Round the rate model that codes were chosen by; nothing is fitted.
 
-    It has learned from augmented speech and in company with the codes, where
-    a prior that is fitted afterwards sees each training utterance once and
-    learns it by heart.
+    It has learned beside the features, from augmented audio, where a prior that
+    is fitted afterwards sees the training utterances as they are, again and
+    again, and learns them by heart.
 
     Arguments
     ---------
@@ -48,7 +48,8 @@ def rate_model_prior(
     >>> import torch
     >>> from speechbrain_acom.quantizers import RateAwareVectorQuantizer
     >>> quantizer = RateAwareVectorQuantizer(channels=8, codebook_dim=4)
-    >>> rate_model_prior([], quantizer.cardinalities, quantizer).bits([[7], [9]])
+    >>> prior = rate_model_prior([], quantizer.cardinalities, quantizer)
+    >>> prior.bits([[7], [9]])
     16.0
     """
     model = _rate_model(quantizer)

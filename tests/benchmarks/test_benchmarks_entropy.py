@@ -23,7 +23,7 @@ from transformer_prior import TransformerCoder, TransformerPrior
 
 from speechbrain_acom.context import Context
 from speechbrain_acom.entropy.framing import ONE_TO_ONE, Framing
-from speechbrain_acom.entropy.priors import StaticPrior
+from speechbrain_acom.entropy.priors import AdaptivePrior, StaticPrior
 from speechbrain_acom.entropy.priors.attention import AttentionShape
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.studies.results import read_rows
@@ -277,6 +277,11 @@ def test_the_prior_of_the_model_is_coded_with_where_there_is_one():
     assert found.columns == {"prior": "StaticPrior"}
     found = [one.name for one in fitting.fit("adaptive")]
     assert found == ["adaptive_shipped", "adaptive_shipped_at_once"]
+    # What adapts already is no base.
+    adaptive = AdaptivePrior(prior, strength=8)
+    fitting = Fitting(code_set(drawn(8, 30)), seed=0, shipped=adaptive)
+    assert len(list(fitting.fit("shipped"))) == 1
+    assert not list(fitting.fit("adaptive"))
     # It cannot be fitted on codes alone.
     assert "rate_model" not in contestants.known_coders()
 

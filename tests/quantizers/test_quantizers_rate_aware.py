@@ -231,15 +231,42 @@ def test_the_price_follows_the_features_in_training_only():
     assert quantizer.price == before
     for _ in range(20):
         quantizer.train()(features)
-    assert 50 * before < quantizer.price < 200 * before
+    followed = quantizer.price
+    assert 50 * before < followed < 200 * before
     quantizer(features, torch.zeros(3))
-    assert 50 * before < quantizer.price
+    assert quantizer.price == followed
+
+
+def test_a_bit_is_worth_its_weight_where_angles_count():
+    quantizer = RateAwareVectorQuantizer(
+        channels=6, **SMALL, distance="cosine", assignment_weight=0.1
+    )
+    quantizer.initialize(10.0 * torch.randn(300, 6))
+    assert quantizer.price == 0.1
+
+
+def test_a_model_that_is_only_run_may_lack_what_training_needs():
+    quantizer = opinionated()
+    features = torch.randn(2, 9, 6)
+    whole = quantizer(features)
+    for name in quantizer.training_only:
+        setattr(quantizer, name, None)
+    alone = quantizer(features)
+    assert torch.equal(alone.features, whole.features)
+    assert alone.rate is None and whole.rate > 0
+
+
+def test_training_may_go_on_with_another_weight():
+    before = opinionated()
+    after = RateAwareVectorQuantizer(channels=6, **SMALL, assignment_weight=0.1)
+    after.load_state_dict(before.state_dict())
+    assert after.price == 0.1 * before.moments.spread > 0
 
 
 @pytest.mark.parametrize(
     ("settings", "device", "training"),
     [
-        ({}, (), ("rate_model",)),
+        ({}, (), ("moments", "rate_model")),
         ({"assignment_weight": 0.1}, ("moments", "rate_model"), ()),
         ({"assignment_weight": 0.1, "recent_frames": 0}, ("moments",), ()),
     ],

@@ -106,8 +106,16 @@ def test_double_precision_is_a_copy():
 
 
 @pytest.mark.parametrize(
-    "key", ["recent_frames", "embedding_dim", "hidden_dim"]
+    ("key", "value"),
+    [
+        ("recent_frames", 0),
+        ("pooled_groups", -1),
+        ("embedding_dim", 0),
+        ("hidden_dim", 0),
+        ("hidden_layers", -1),
+        ("joint", 0),
+    ],
 )
-def test_sizes_out_of_range_are_named(key):
-    with pytest.raises(ConfigurationError, match=f"^{key}: found 0"):
-        model_of(**{key: 0})
+def test_settings_out_of_range_are_named(key, value):
+    with pytest.raises(ConfigurationError, match=f"^{key}: found {value}"):
+        model_of(**{key: value})

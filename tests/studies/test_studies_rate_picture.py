@@ -6,6 +6,7 @@ import struct
 import pytest
 
 from speechbrain_acom.errors import DataError
+from speechbrain_acom.studies import rate_picture
 from speechbrain_acom.studies.rate_picture import draw_curves, main
 
 
@@ -16,8 +17,8 @@ def row(lobe, bps, wer, **changes):
         "lobe": lobe,
         "metric": "wer_percent",
         "continuous": 20.0,
-        "continuous_wer_percent": 20.0,
-        "wer_percent": wer,
+        "epochs": 12,
+        "coded": wer,
         "message_bps": bps,
     } | changes
 
@@ -25,9 +26,9 @@ def row(lobe, bps, wer, **changes):
 ROWS = [
     row("rvq", 200.0, 22.0),
     row("rate_0", 120.0, 22.5),
-    row("rate_1", 40.0, 21.0, rate_weight=1.0),
-    row("rate_0_3", 60.0, 21.5, rate_weight=0.3),
-    row("rate_1_nearest", 70.0, 21.0, rate_weight=1.0),
+    row("rate_1", 40.0, 21.0, rate_weight_reached=1.0),
+    row("rate_0_3", 60.0, 21.5, rate_weight_reached=0.3),
+    row("rate_1_nearest", 70.0, 21.0, rate_weight_reached=1.0),
 ]
 
 
@@ -56,10 +57,34 @@ def test_every_point_is_drawn(number, tmp_path):
     pictures = set()
     for wer in (21.2, 23.0):
         rows = list(ROWS)
-        rows[number] = {**rows[number], "wer_percent": wer}
+        rows[number] = {**rows[number], "coded": wer}
         picture = draw_curves(results(tmp_path, rows), tmp_path / "a.png")
         pictures.add(picture.read_bytes())
     assert len(pictures) == 2
+
+
+def drawn_with(tmp_path, rows):
+    path = results(tmp_path, rows)
+    return draw_curves(path, tmp_path / "a.png").read_bytes()
+
+
+def test_the_line_goes_by_the_weight_that_was_reached(tmp_path):
+    # Whatever the order of the rows.
+    assert drawn_with(tmp_path, ROWS) == drawn_with(tmp_path, ROWS[::-1])
+    lower = [*ROWS[:2], {**ROWS[2], "rate_weight_reached": 0.1}, *ROWS[3:]]
+    assert drawn_with(tmp_path, ROWS) != drawn_with(tmp_path, lower)
+
+
+def test_points_beside_the_curve_are_not_on_its_line(tmp_path):
+    on_curve = [*ROWS[:4], {**ROWS[4], "lobe": "rate_1_0"}]
+    assert drawn_with(tmp_path, ROWS) != drawn_with(tmp_path, on_curve)
+    names = {row["lobe"] for row in ROWS if rate_picture._on_curve(row)}
+    assert names == {"rate_1", "rate_0_3"}
+
+
+def test_answers_after_another_time_are_left_out(tmp_path):
+    short = row("rvq_1024", 240.0, 30.0, epochs=3)
+    assert drawn_with(tmp_path, ROWS) == drawn_with(tmp_path, [*ROWS, short])
 
 
 def test_rows_of_other_files_are_not_drawn(tmp_path, capsys):

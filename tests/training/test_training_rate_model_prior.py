@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.entropy.priors import AdaptivePrior, StaticPrior
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference.prior_fitting import (
@@ -16,9 +17,11 @@ from speechbrain_acom.inference.prior_fitting import (
     load_fitter,
 )
 from speechbrain_acom.quantizers import (
+    Bypass,
     RateAwareVectorQuantizer,
     ResidualVectorQuantizer,
 )
+from speechbrain_acom.training.context_network import freeze
 from speechbrain_acom.training.rate_model_prior import rate_model_prior
 
 SHIPPED = Path(__file__).parents[2] / "hparams" / "priors" / "rate_model.yaml"
@@ -69,6 +72,39 @@ def test_fragment_gives_it_whatever_the_codes(taught):
     prior = fit_prior(fitter, [], cardinalities, quantizer)
     same = rate_model_prior([np.zeros((3, 2))], cardinalities, quantizer)
     assert prior.content() == same.content()
+
+
+def test_freezing_changes_no_weight(taught):
+    quantizer, _ = taught
+    model = quantizer.rate_model.in_double_precision()
+    first, second = (freeze(model).content() for _ in range(2))
+    assert first == second
+
+
+def test_a_bottleneck_that_cannot_have_it_is_refused_before_training():
+    fitter = load_fitter(SHIPPED)
+    adaptive = partial(AdaptivePrior.fit, base=fitter, rate=1 / 32)
+    rated = partial(RateAwareVectorQuantizer, codebook_dim=4)
+    for quantizer, settings in (
+        (partial(ResidualVectorQuantizer, codebook_dim=4), {}),
+        (partial(rated, recent_frames=0), {}),
+        # Runs have lengths, which are coded beside the codes.
+        (rated, {"merge": 2, "merge_mode": "similar"}),
+    ):
+        bottleneck = Bottleneck(channels=6, quantizer=quantizer, **settings)
+        for one in (fitter, adaptive):
+            with pytest.raises(ConfigurationError, match="^prior: found"):
+                check_fitter(one, bottleneck)
+        check_fitter(StaticPrior.fit, bottleneck)
+    for one in (fitter, adaptive):
+        check_fitter(one, Bottleneck(channels=6, quantizer=rated))
+
+
+def test_a_fitter_that_asks_for_codes_as_well_is_not_refused():
+    def fitter(codes, cardinalities, quantizer):
+        return StaticPrior.fit(codes, cardinalities)
+
+    check_fitter(fitter, Bottleneck(channels=6, quantizer=Bypass))
 
 
 def test_a_prior_that_adapts_may_start_from_it(taught):

@@ -92,7 +92,7 @@ def main():
         checkpointer=hparams["checkpointer"],
     )
     codebooks_to_test(brain.bottleneck.quantizer, hparams)
-    check_fitter(hparams["prior"])
+    check_fitter(hparams["prior"], hparams["split"].bottleneck)
     brain.fit(
         hparams["epoch_counter"],
         data["train"],

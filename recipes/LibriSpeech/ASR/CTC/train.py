@@ -116,7 +116,7 @@ def main():
         checkpointer=hparams["checkpointer"],
     )
     codebooks_to_test(brain.bottleneck.quantizer, hparams)
-    check_fitter(hparams["prior"])
+    check_fitter(hparams["prior"], hparams["split"].bottleneck)
     train_data = dataio_prepare(hparams, "train")
     brain.fit(
         hparams["epoch_counter"],
