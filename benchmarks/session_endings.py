@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 from code_sets import CodeSet
-from contestants import BASE, FRAGMENTS
-from data_sets import add_data_arguments, data_sets
+from contestants import BASE, FRAGMENTS, SHIPPED
+from data_sets import DataSet, add_data_arguments, data_sets
 from message_worker import FILE, Job, check_read, read_elsewhere
 from tqdm import tqdm
 
@@ -145,6 +145,40 @@ def _mean(sizes: Sequence[int]) -> float:
     return float(np.mean(sizes))
 
 
+def priors_of(
+    data: DataSet, names: Sequence[str]
+) -> Iterator[tuple[str, Prior]]:
+    """Priors that are fitted on a data set, and the one of its model.
+
+    Arguments
+    ---------
+    data : DataSet
+        The codes.
+    names : Sequence[str]
+        Fragments of priors.
+
+    Yields
+    ------
+    tuple[str, Prior]
+        Names and priors; that of the model last, where it is not static.
+    """
+    for name in names:
+        fitter = load_fitter(FRAGMENTS / f"{name}.yaml")
+        yield name, fitter(data.train.utterances, data.train.cardinalities)
+    if data.shipped is not None:
+        yield SHIPPED, data.shipped
+
+
+def rates_of(row: Row, test: CodeSet) -> Row:
+    """Bits a second of what :func:`measured` found, by its columns."""
+    seconds = float(test.seconds.mean())
+    return {
+        key.replace("_bytes", "_bps"): 8 * size / seconds
+        for key, size in row.items()
+        if key.endswith("_bytes")
+    }
+
+
 def made_rows(count: int) -> Iterator[Row]:
     """A row a rate of made utterances, so many of each; none of none."""
     for share in tqdm(SHARES if count else (), unit="rate", disable=None):
@@ -169,13 +203,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     for data in data_sets(options):
         lengths = np.array([len(codes) for codes in data.train.utterances])
-        for name in options.priors:
-            fitter = load_fitter(FRAGMENTS / f"{name}.yaml")
-            prior = fitter(data.train.utterances, data.train.cardinalities)
+        for name, prior in priors_of(data, options.priors):
             for test in data.tests:
                 start: Row = {"data_set": data.name, "split": test.name}
                 start["prior"] = name
-                rows.append(start | measured(prior, lengths, test))
+                row = measured(prior, lengths, test)
+                rows.append(start | row | rates_of(row, test))
         described.append(data.described())
     write_results(options.output, rows, "; ".join(described), SEED)
 

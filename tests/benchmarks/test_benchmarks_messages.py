@@ -7,6 +7,7 @@ import packets as packets_module
 import pytest
 import session_endings
 from code_sets import CodeSet
+from data_sets import DataSet
 from message_worker import FILE, Job, check_read, ending_of, read_elsewhere
 from packets import Packets, received, sent_packets
 
@@ -207,6 +208,19 @@ def test_real_codes_get_a_row_a_prior_and_test_set(tmp_path):
         assert row["num_codebooks"] == 2
         assert row["ideal_bytes"] <= row["payload_bytes"] + 0.1
         assert row["payload_bytes"] <= row["universal_length_bytes"]
+        rate = row["byte_length_bps"] / row["payload_bps"]
+        assert rate == pytest.approx(
+            row["byte_length_bytes"] / row["payload_bytes"]
+        )
+
+
+def test_the_prior_of_the_model_is_the_last_one():
+    codes = code_set(drawn(20, 40), [20, 40])
+    for shipped, names in ((None, ["static"]), (PRIOR, ["static", "shipped"])):
+        data = DataSet("mine", codes, [codes], shipped)
+        found = list(session_endings.priors_of(data, ["static"]))
+        assert [name for name, _ in found] == names
+        assert shipped is None or found[-1][1] is shipped
 
 
 def test_a_message_that_is_read_otherwise_is_no_result(monkeypatch):
