@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from speechbrain_acom.errors import AcomError, DataError
 from speechbrain_acom.studies.results import Row, read_rows
@@ -114,6 +115,9 @@ def _panel(axes: Axes, rows: list[Row]) -> None:
         axes.plot(row["message_bps"], row["coded"], marker, color="C1")
         _name(axes, row, str(row["lobe"]))
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("whole messages (bit/s)")
     axes.set_ylabel(heading(str(rows[0]["metric"])))
     axes.margins(0.15)
