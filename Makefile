@@ -35,8 +35,8 @@ rate_training: install  ## train for few bits (hours) on the recordings in REAL=
 	$(BIN)/python -m speechbrain_acom.studies.lobes $(RATE_STUDY) --data urbansound8k --data_folder $(REAL)
 	$(BIN)/python -m speechbrain_acom.studies.paired results/rate_training.json --folder studies/rate_training --references rvq rate_0
 
-# Of the models that rate_training and demo leave: the paper's method, and others
-# of its kind. The coders learn from the training codes, rates are of test codes.
+# Of the models that rate_training and demo leave: the paper's method, others of
+# its kind, and one that was trained for few bits. The coders learn from the training codes, rates are of test codes.
 RUNS := studies/rate_training
 DIGITS := $(RUNS)/digits/conformer
 SPEECH := $(RUNS)/librispeech_mini/conformer_librispeech
@@ -46,6 +46,7 @@ entropy: install  ## compare priors with other coders (hours), after rate_traini
 	$(BIN)/python benchmarks/entropy.py --runs \
 		made_speech=demo/mini_rvq made_sounds=demo/mini_ecapa_rvq \
 		digits_1x256=$(DIGITS)/rvq digits_1x1024=$(DIGITS)/rvq_1024 digits_2x1024=$(DIGITS)/rvq_2x1024 \
+		digits_rated=$(DIGITS)/rate_1 \
 		librispeech_mini_1x256=$(SPEECH)/rvq librispeech_mini_1x1024=$(SPEECH)/rvq_1024 librispeech_mini_2x1024=$(SPEECH)/rvq_2x1024 \
 		urbansound8k_ecapa=$(SOUNDS)/ecapa/rvq urbansound8k_cnn14=$(SOUNDS)/cnn14/rvq
 
