@@ -25,8 +25,9 @@ FRAGMENTS = sorted((ROOT / "hparams" / "quantizers").glob("*.yaml"))
 (INCLUDING_LINE,) = (line for line in OTHER_QUANTIZERS if "!include" in line)
 FEATURES_SEED = 5
 LENGTHS = torch.tensor([1.0, 0.5])
-# So large that what the rest of the loss rounds away is nothing beside it.
-LARGE_WEIGHT = 5000.0
+# So large that what the rest of the loss rounds away is nothing beside it, and a
+# power of two, which changes no rounding of its own.
+LARGE_WEIGHT = 4096.0
 TAUGHT = after_the_diff_with("semantic_taught.yaml")
 RATED = after_the_diff_with("rvq_rate.yaml")
 SECOND_ENCODER = """\
