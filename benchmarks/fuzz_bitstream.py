@@ -12,6 +12,7 @@ import signal
 import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from math import ceil
 
@@ -31,6 +32,8 @@ FEWEST_SOURCES, MOST_SOURCES, PER_SOURCE = 4, 64, 8
 USUAL_FRAMES = 100
 # What a message may take beside what its frames do.
 FIXED_SECONDS = 0.010
+# A message that took longer is read again; its shortest time counts.
+SLOW_REPEATS = 3
 # What is not done by then will never be.
 HANG_SECONDS = 2.0
 FIXED_BYTES, FRAME_BYTES = 1 << 20, 64
@@ -125,15 +128,21 @@ class Outcomes:
             tqdm.write(f"{form.name}: {message.content.hex()}: {error!r}")
         seconds = time.thread_time() - start
         signal.setitimer(signal.ITIMER_PROF, 0.0)
-        self._note_time(seconds, frames, frame_us)
+        # Of a refused message all frames that a reader takes may be decoded.
+        decoded = MOST_FRAMES if frames is None else frames
+        most_seconds = FIXED_SECONDS + 1e-6 * frame_us * decoded
+        # A machine that others use is slow now and then, a reader always.
+        for _ in range(SLOW_REPEATS):
+            if seconds <= most_seconds:
+                break
+            seconds = min(seconds, _seconds_of(form, message.content))
+        self._note_time(seconds, most_seconds, frames)
         return frames
 
     def _note_time(
-        self, seconds: float, frames: int | None, frame_us: float
+        self, seconds: float, most_seconds: float, frames: int | None
     ) -> None:
-        # Of a refused message all frames that a reader takes may be decoded.
-        decoded = MOST_FRAMES if frames is None else frames
-        share = seconds / (FIXED_SECONDS + 1e-6 * frame_us * decoded)
+        share = seconds / most_seconds
         self.hangs += share > 1
         self.slowest_share = max(self.slowest_share, share)
         self.slowest_ms = max(self.slowest_ms, 1e3 * seconds)
@@ -190,6 +199,17 @@ class Outcomes:
                 self.unchecked_missed, self.unchecked
             ),
         }
+
+
+def _seconds_of(form: Form, content: bytes) -> float:
+    """What reading a message takes, whatever comes of it."""
+    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
+    start = time.thread_time()
+    with suppress(Exception):
+        form.read(content)
+    seconds = time.thread_time() - start
+    signal.setitimer(signal.ITIMER_PROF, 0.0)
+    return seconds
 
 
 def _percent(part: float, whole: int) -> float | None:

@@ -166,6 +166,12 @@ def test_what_goes_wrong_is_counted():
     outcomes = Outcomes()
     outcomes.read(Form("slow", 0, bytes, lambda _: 30), Mangled(b""), 1e6)
     assert outcomes.hangs == 0 < outcomes.slowest_frame_us
+    # Slow once is the machine, not the reader.
+    terms = iter([2**21, 0])
+    once = Form("once", 0, bytes, lambda _: sum(range(next(terms))) * 0)
+    outcomes = Outcomes()
+    outcomes.read(once, Mangled(b""), 0.0)
+    assert outcomes.hangs == 0 and next(terms, None) is None
     large = Form("large", 0, bytes, lambda _: len(bytes(2**21)) * 0)
     outcomes.watch_memory(large, b"")
     assert outcomes.over_memory == 1
