@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo lobes rate_training entropy test lint unit results clean
+.PHONY: help install demo lobes rate_training entropy packet_loss test lint unit results clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -50,6 +50,9 @@ entropy: install  ## compare priors with other coders (hours), after rate_traini
 		librispeech_mini_1x256=$(SPEECH)/rvq librispeech_mini_1x1024=$(SPEECH)/rvq_1024 librispeech_mini_2x1024=$(SPEECH)/rvq_2x1024 \
 		urbansound8k_ecapa=$(SOUNDS)/ecapa/rvq urbansound8k_cnn14=$(SOUNDS)/cnn14/rvq
 
+packet_loss: install  ## lose packets of the digits (minutes), after rate_training
+	$(BIN)/python benchmarks/packet_loss.py --runs digits=$(DIGITS)/rvq digits_rated=$(DIGITS)/rate_1
+
 test: lint unit  ## set up from nothing, then lint, doctests and all tests
 
 lint: install  ## check format and style
@@ -62,6 +65,7 @@ unit: install  ## doctests, unit tests, recipe tests, a small end-to-end run
 results: install  ## make tables and pictures from results/*.json again
 	$(BIN)/python -m speechbrain_acom.studies.picture results/demo.json results/demo.png
 	$(BIN)/python -m speechbrain_acom.studies.rate_picture results/rate_training.json results/rate_training.png
+	$(BIN)/python -m speechbrain_acom.studies.loss_picture results/packet_loss.json results/packet_loss.png
 	$(BIN)/python -m speechbrain_acom.studies.tables README.md benchmarks/README.md $(wildcard recipes/*/*/README.md recipes/*/*/*/README.md docs/*.md)
 
 clean:  ## remove the demonstration's corpora, models and messages

@@ -1,6 +1,5 @@
 """The rate–accuracy picture of a results file."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from speechbrain_acom.errors import AcomError, DataError
+from speechbrain_acom.errors import DataError
+from speechbrain_acom.studies.drawing import run_drawing
 from speechbrain_acom.studies.results import Row, read_rows
 from speechbrain_acom.studies.tables import heading
 
@@ -116,28 +116,8 @@ def _point(axes: Axes, row: Row, color: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw a results file into a PNG.
-
-    Arguments
-    ---------
-    arguments : Sequence[str] | None
-        Paths of both files; None: those of the process.
-
-    Returns
-    -------
-    int
-        Exit status: 0, or 1 if it cannot be drawn.
-    """
-    parser = argparse.ArgumentParser(description=main.__doc__.split("\n")[0])
-    parser.add_argument("results", type=Path)
-    parser.add_argument("picture", type=Path)
-    options = parser.parse_args(arguments)
-    try:
-        draw(options.results, options.picture)
-    except (AcomError, OSError) as error:
-        print(f"picture: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Draw from the command line: see :func:`run_drawing`."""
+    return run_drawing(draw, "picture", arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The picture of training for few bits: the curve over λ, and points beside."""
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
@@ -10,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from speechbrain_acom.errors import AcomError, DataError
+from speechbrain_acom.errors import DataError
+from speechbrain_acom.studies.drawing import run_drawing
 from speechbrain_acom.studies.results import Row, read_rows
 from speechbrain_acom.studies.tables import heading
 
@@ -136,28 +136,8 @@ def _name(axes: Axes, row: Row, text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the results of training for few bits into a PNG.
-
-    Arguments
-    ---------
-    arguments : Sequence[str] | None
-        Paths of both files; None: those of the process.
-
-    Returns
-    -------
-    int
-        Exit status: 0, or 1 if it cannot be drawn.
-    """
-    parser = argparse.ArgumentParser(description=main.__doc__.split("\n")[0])
-    parser.add_argument("results", type=Path)
-    parser.add_argument("picture", type=Path)
-    options = parser.parse_args(arguments)
-    try:
-        draw_curves(options.results, options.picture)
-    except (AcomError, OSError) as error:
-        print(f"rate_picture: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Draw from the command line: see :func:`run_drawing`."""
+    return run_drawing(draw_curves, "rate_picture", arguments)
 
 
 if __name__ == "__main__":
