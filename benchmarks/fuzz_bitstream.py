@@ -19,7 +19,15 @@ from math import ceil
 import numpy as np
 from fuzz_forms import MOST_FRAMES, Form, forms
 from fuzz_mangling import Mangled, mangled
-from fuzz_priors import NAMES, PEAKED_SIZES, SEED, SPEECH_SIZES, Kind, kind
+from fuzz_priors import (
+    NAMES,
+    PEAKED_SIZES,
+    SEED,
+    SPEECH_SIZES,
+    WIDE_SIZES,
+    Kind,
+    kind,
+)
 from scipy.stats import binom
 from tqdm import tqdm
 
@@ -66,6 +74,8 @@ class Outcomes:
         and how many of these were read.
     unchecked, unchecked_missed : int
         The same of forms without such a checksum.
+    over_10_ms : int
+        Messages that took longer than that, as long ones may.
     over_memory : int
         Messages, of those that were looked at, that took more than 1 MiB.
     resident_kib : int
@@ -89,6 +99,7 @@ class Outcomes:
     checked_missed: int = 0
     unchecked: int = 0
     unchecked_missed: int = 0
+    over_10_ms: int = 0
     over_memory: int = 0
     resident_kib: int = 0
     slowest_ms: float = field(default=0.0, metadata={"joined": max})
@@ -144,6 +155,7 @@ class Outcomes:
     ) -> None:
         share = seconds / most_seconds
         self.hangs += share > 1
+        self.over_10_ms += seconds > FIXED_SECONDS
         self.slowest_share = max(self.slowest_share, share)
         self.slowest_ms = max(self.slowest_ms, 1e3 * seconds)
         if frames is not None and frames >= LONG_FRAMES:
@@ -187,6 +199,7 @@ class Outcomes:
             "refused": self.refused,
             "crashes": self.crashes,
             "hangs": self.hangs,
+            "over_10_ms": self.over_10_ms,
             "slowest_ms": self.slowest_ms,
             "slowest_share": self.slowest_share,
             "slowest_frame_us": self.slowest_frame_us,
@@ -336,7 +349,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.output,
         rows,
         f"mangled messages of up to {MOST_FRAMES} frames, codebooks of "
-        f"{' and '.join(map(str, SPEECH_SIZES))} entries, peaked ones "
+        f"{' and '.join(map(str, SPEECH_SIZES))} entries, wide ones "
+        f"{WIDE_SIZES[0]}, peaked ones "
         f"{len(PEAKED_SIZES)} of {PEAKED_SIZES[0]}",
         SEED,
     )

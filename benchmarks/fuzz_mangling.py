@@ -8,6 +8,8 @@ from fuzz_forms import MODEL, MOST_FRAMES, Form, behind_number
 
 from speechbrain_acom.entropy.container import varint
 
+OVERSIZE = 1 << 17
+
 
 @dataclass(frozen=True)
 class Mangled:
@@ -83,6 +85,8 @@ def _ways(
         lambda: start + number + first[behind:],
         lambda: start + varint(MOST_FRAMES) + noise[:8],
         lambda: first[:behind] + number + first[behind + 1 :],
+        # More bytes than the codes of any of these can take.
+        lambda: start + number + bytes(OVERSIZE),
     ]
 
 

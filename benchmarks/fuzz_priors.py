@@ -17,6 +17,8 @@ from speechbrain_acom.training.neural_prior import fit_neural_prior
 
 SEED = 0
 SPEECH_SIZES = (64, 16)
+# Many entries, and what comes next is near what was last: many contexts.
+WIDE_SIZES = (1024, 1024)
 # Eight codebooks of which one entry each is next to certain: what training
 # with a rate may come to. Frames then take hardly any bytes.
 PEAKED_SIZES = (64,) * 8
@@ -51,6 +53,7 @@ class Kind:
 
 # What docs/bitstream.md says that a code may cost, in microseconds.
 STATIC_US, CONTEXT_US, ADAPTIVE_US, NEURAL_US = 20.0, 50.0, 200.0, 500.0
+WIDE_US = 150.0
 
 
 def _static() -> Kind:
@@ -61,6 +64,13 @@ def _static() -> Kind:
 def _context() -> Kind:
     prior = ContextPrior.fit(_speech(), SPEECH_SIZES)
     return Kind("context", prior, codes_like_speech, CONTEXT_US)
+
+
+def _wide_context() -> Kind:
+    random = np.random.default_rng(SEED)
+    walks = [codes_like_walks(random, 1000) for _ in range(20)]
+    prior = ContextPrior.fit(walks, WIDE_SIZES, order=1, coarser=0)
+    return Kind("wide_context", prior, codes_like_walks, WIDE_US, weight=0.2)
 
 
 def _adaptive() -> Kind:
@@ -92,6 +102,7 @@ def _peaked_neural() -> Kind:
 _KINDS: dict[str, Callable[[], Kind]] = {
     "static": _static,
     "context": _context,
+    "wide_context": _wide_context,
     "adaptive": _adaptive,
     "neural": _neural,
     "peaked_static": _peaked_static,
@@ -144,6 +155,14 @@ def codes_like_speech(
         np.where(stay, 0, np.arange(len(stay))[:, None])
     )
     return drawn[last[:, 0]]
+
+
+def codes_like_walks(
+    random: np.random.Generator, num_frames: int
+) -> np.ndarray:
+    """Codes that go on by one to three, in circles, (frame, 2)."""
+    steps = random.integers(1, 4, (num_frames, len(WIDE_SIZES)))
+    return steps.cumsum(axis=0) % WIDE_SIZES[0]
 
 
 def peaked_codes(

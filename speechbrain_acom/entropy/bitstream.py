@@ -220,7 +220,7 @@ def read_message(
     [[0, 2], [0, 1], [1, 2]]
     """
     limit = FrameLimit(len(message), max_frames)
-    header = read_header(message, model_hash)
+    header = read_header(message, model_hash, len(prior.cardinalities))
     sent = _sent_prior(header, prior, framing)
     codes_per_frame = len(sent.cardinalities)
     check_readable("message", header.num_frames, codes_per_frame, HASH_END)

@@ -5,7 +5,11 @@ The format is described byte by byte in docs/bitstream.md.
 
 from dataclasses import dataclass
 
-from speechbrain_acom.entropy.limits import MAX_FRAMES
+from speechbrain_acom.entropy.limits import (
+    FREE_BYTES,
+    MAX_FRAMES,
+    check_size,
+)
 from speechbrain_acom.errors import BitstreamError, ConfigurationError
 
 MAGIC = 0xA
@@ -23,6 +27,8 @@ MODEL_HASH_BYTES = 2
 # More than any prior has; a larger number is not worth reading to its end.
 MAX_CODEBOOKS = 1 << 16
 
+# What a number of frames or codebooks takes at most.
+COUNT_BYTES = 3
 # Behind the hash stands the number of frames.
 HASH_END = 1 + MODEL_HASH_BYTES
 _CRC_POLYNOMIAL = 0x07
@@ -88,7 +94,11 @@ def check_same_model(found: bytes, model_hash: bytes, what: str) -> None:
         )
 
 
-def read_header(message: bytes, model_hash: bytes | None = None) -> Header:
+def read_header(
+    message: bytes,
+    model_hash: bytes | None = None,
+    codes_per_frame: int | None = None,
+) -> Header:
     """Check a message and read its header, without decoding the payload.
 
     Arguments
@@ -97,6 +107,10 @@ def read_header(message: bytes, model_hash: bytes | None = None) -> Header:
         What :func:`~speechbrain_acom.entropy.bitstream.write_message` gave.
     model_hash : bytes | None
         Two bytes that name this model. None accepts every model.
+    codes_per_frame : int | None
+        Codebooks of this model, and one for run lengths: a message of more
+        bytes than its codes can make is then refused before all of it is
+        looked at. None accepts any size.
 
     Returns
     -------
@@ -119,6 +133,11 @@ def read_header(message: bytes, model_hash: bytes | None = None) -> Header:
     layout = form & LAYOUT_BITS
     scalable = not old and layout == SCALABLE
     checked = old or form & CHECKSUM_BIT
+    if codes_per_frame is not None and len(message) > FREE_BYTES:
+        head = message[: HASH_END + COUNT_BYTES]
+        num_frames, _ = read_count(head, HASH_END, MAX_FRAMES, "frames")
+        num_codes = num_frames * codes_per_frame
+        check_size("message", len(message), num_codes, HASH_END)
     # The checksum of a message that may be cut stands before the payload.
     end = len(message) - 1 if checked and not scalable else len(message)
     if end < len(message):
@@ -247,7 +266,7 @@ def read_count(
         If it is larger, cut short or not of the shortest form.
     """
     value = 0
-    for count, byte in enumerate(message[start : start + 3]):
+    for count, byte in enumerate(message[start : start + COUNT_BYTES]):
         value |= (byte & 0x7F) << 7 * count
         if value > most:
             break

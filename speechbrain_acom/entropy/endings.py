@@ -103,6 +103,11 @@ class CodedLength(Ending):
         Probabilities of the classes of lengths; uniform by default, which is
         a universal code.
 
+    Raises
+    ------
+    ConfigurationError
+        If the prior is not of one codebook of 64 classes.
+
     Example
     -------
     >>> ending = CodedLength.fit([84, 109, 100, 62, 84])
@@ -113,6 +118,14 @@ class CodedLength(Ending):
     prior: StaticPrior = field(
         default_factory=lambda: StaticPrior([np.full(_CLASSES, 1024)])
     )
+
+    def __post_init__(self) -> None:
+        if self.prior.cardinalities != (_CLASSES,):
+            raise ConfigurationError(
+                "prior",
+                f"entries {self.prior.cardinalities}",
+                f"({_CLASSES},), a class each: CodedLength.fit makes one",
+            )
 
     @classmethod
     def fit(cls, counts: Iterable[int]) -> "CodedLength":

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from speechbrain_acom.errors import BitstreamError, ConfigurationError
 
+# The rarest code there is has a probability of 2^-24.
+CODE_BYTES = 3
+# Messages up to so long are decoded to find out what they hold.
+FREE_BYTES = 1 << 16
 # 43 minutes at 25 frames/s.
 MAX_FRAMES = 1 << 16
 # Of 64 codebooks at most this many codes: 32 MiB, as readers give them.
@@ -54,6 +58,41 @@ def check_readable(
         raise BitstreamError(
             f"{what}: found {num_frames} frames of {codes_per_frame} codes, "
             f"expected at most {longest}: forged, for no encoder writes this",
+            offset,
+        )
+
+
+def check_size(what: str, num_bytes: int, num_codes: int, offset: int) -> None:
+    """Make sure that a message is no longer than its codes can make it.
+
+    This is for what comes before them, such as a checksum over all bytes: it
+    takes time in proportion to bytes, which nobody bounds.
+
+    Arguments
+    ---------
+    what : str
+        What was received, for the error.
+    num_bytes : int
+        Bytes of it.
+    num_codes : int
+        Codes that it says it holds, or holds at most.
+    offset : int
+        The byte that says so.
+
+    Raises
+    ------
+    BitstreamError
+        If there are more than 3 bytes a code, and 64 KiB.
+
+    Example
+    -------
+    >>> check_size("message", 70_000, 2000, 3)
+    """
+    most = FREE_BYTES + CODE_BYTES * num_codes
+    if num_bytes > most:
+        raise BitstreamError(
+            f"{what} of {num_bytes} bytes for {num_codes} codes: expected at "
+            f"most {most}: forged, for no encoder writes this",
             offset,
         )
 

@@ -23,6 +23,7 @@ from speechbrain_acom.entropy.limits import (
     FrameLimit,
     check_max_frames,
     check_readable,
+    check_size,
     check_writable,
     longest_message,
 )
@@ -205,6 +206,11 @@ class Session:
             If the message is corrupted, not the one that the encoder gives
             for any codes, or has more frames than this side reads.
         """
+        longest = longest_message(len(self.prior.cardinalities))
+        most_frames = min(self.max_frames or longest, longest)
+        # A symbol of the ending beside the codes of every frame.
+        symbols = most_frames * (len(self.prior.cardinalities) + 1)
+        check_size("payload", len(message), symbols, len(message))
         if self.checksum:
             check_crc(message, 0)
         payload = message[: len(message) - self.checksum]

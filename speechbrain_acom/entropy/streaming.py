@@ -37,6 +37,8 @@ HEADER_BYTES = 2 + MODEL_HASH_BYTES
 MOST_HELD_BYTES = 64
 
 _FRAME, _FLUSH = 0, 1
+# Bytes of a push that are looked at at once: no copy of the others is needed.
+_PIECE_BYTES = 1 << 14
 _MOST_FLUSH_BITS = 16
 
 
@@ -232,28 +234,38 @@ class StreamDecoder:
             writes them, or they give too many frames; from then on at every
             push.
         """
-        self._decoder.data += received
         limit = FrameLimit(len(received), self._max_frames)
         codes, num_frames, most = array("q"), 0, limit.frames
+        view = memoryview(received)
+        try:
+            for start in range(0, max(len(view), 1), _PIECE_BYTES):
+                self._decoder.data += view[start : start + _PIECE_BYTES]
+                for frame in self._certain_frames():
+                    codes.extend(frame)
+                    num_frames += 1
+                    if num_frames > most:
+                        limit.check("push", num_frames, self._decoder.place)
+        except BitstreamError:
+            self._frames = iter(())
+            self._decoder.data.clear()
+            raise
+        # The same memory: a copy would double it.
+        found = np.frombuffer(codes, dtype=np.int64)
+        return found.reshape(-1, self._columns)
+
+    def _certain_frames(self) -> Iterator[list[int]]:
+        """Frames that no byte to come can change."""
         for frame in self._frames:
             if frame is None:
                 self._forget(self._decoder.interval.words * WORD_BYTES)
                 self._decoder.interval.words = 0
-                break
-            codes.extend(frame)
-            num_frames += 1
-            if num_frames > most:
-                self._frames = iter(())
-                limit.check("push", num_frames, self._decoder.place)
-        else:
-            raise BitstreamError(
-                "stream: it was broken before, expected no more of it: start "
-                "a new one",
-                self._decoder.first_byte,
-            )
-        # The same memory: a copy would double it.
-        found = np.frombuffer(codes, dtype=np.int64)
-        return found.reshape(-1, self._columns)
+                return
+            yield frame
+        raise BitstreamError(
+            "stream: it was broken before, expected no more of it: start a "
+            "new one",
+            self._decoder.first_byte,
+        )
 
     def _read(self) -> Iterator[list[int] | None]:
         """Frames, and None wherever more bytes are needed."""

@@ -381,7 +381,8 @@ class AcomInterface(Pretrained):
         if read.num_frames == 0:
             raise BitstreamError(
                 "message: found 0 frames, expected at least 1: forged, for "
-                "no encoder writes this"
+                "no encoder writes this",
+                0,
             )
         self._check_codebooks(read.num_codebooks)
         codes = torch.from_numpy(read.codes).to(self.device).unsqueeze(0)
@@ -417,7 +418,8 @@ class AcomInterface(Pretrained):
             reason = str(error).split("\n")[0]
             raise BitstreamError(
                 f"message of {values.shape[1]} frames: the cloud half fails "
-                f"on it ({reason}), expected one that an encoder wrote"
+                f"on it ({reason}), expected one that an encoder wrote",
+                0,
             ) from error
 
     def _check_codebooks(self, num_codebooks: int) -> None:
@@ -426,7 +428,7 @@ class AcomInterface(Pretrained):
             self.bottleneck.quantizer.checked_num_codebooks(num_codebooks)
         except ConfigurationError as error:
             raise BitstreamError(
-                f"message: {error}: forged, for no encoder writes this"
+                f"message: {error}: forged, for no encoder writes this", 0
             ) from error
 
     def need_half(self, half: str) -> None:

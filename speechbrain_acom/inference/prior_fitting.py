@@ -6,7 +6,6 @@ It is fitted on the codes of audio like that which will be sent.
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
@@ -139,14 +138,14 @@ def check_fitter(
     fitter : PriorFitter
         What the key ``prior`` of a recipe holds.
     bottleneck : Bottleneck | None
-        What will give the codes. Fitters that ask for its quantizer are called
-        with no codes, so that they can refuse it.
+        What will give the codes, so that fitters can refuse its quantizer.
+        None: not known yet.
 
     Raises
     ------
     ConfigurationError
-        If it cannot be called with codes and cardinalities, or not with those
-        of this bottleneck.
+        If it cannot be called with codes and cardinalities, or refuses its own
+        keys or this bottleneck: it is called without any codes.
 
     Example
     -------
@@ -164,12 +163,19 @@ def check_fitter(
         raise ConfigurationError(
             "prior", found, f"{_FRAGMENT} ({reason})"
         ) from error
-    if bottleneck is None:
+    asking = list(_asking_for_the_quantizer(fitter))
+    if bottleneck is None and asking:
         return
-    for one in _asking_for_the_quantizer(fitter):
-        # One that needs codes, too, finds none yet.
-        with suppress(DataError):
-            fit_prior(one, [], bottleneck.cardinalities, bottleneck.quantizer)
+    sizes = bottleneck.cardinalities if bottleneck else (2,)
+    quantizer = bottleneck.quantizer if bottleneck else None
+    for one in [fitter, *asking]:
+        try:
+            fit_prior(one, [], sizes, quantizer)
+        except ConfigurationError:
+            raise
+        # There are no codes yet, which fitters say in ways of their own.
+        except Exception:
+            continue
 
 
 def fit_prior(

@@ -290,7 +290,9 @@ class AcomBrain(RateLearningBrain):
         train_kwargs = dict(train_loader_kwargs or {})
         loader = self.make_dataloader(train_set, sb.Stage.TRAIN, **train_kwargs)
         self.check_batches(loader)
-        self.rate_schedule.begin(self.bottleneck.quantizer, len(loader))
+        self.rate_schedule.begin(
+            self.bottleneck.quantizer, len(loader), epoch_counter.limit
+        )
         self.distillation.check(self.split.cloud_half)
         taught = self.bottleneck.quantizer.taught or self.distillation.active
         if taught and self.teacher is None:

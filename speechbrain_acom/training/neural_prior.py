@@ -124,8 +124,6 @@ def fit_neural_prior(
     check_weight("weight_decay", weight_decay)
     check_share("dropout", dropout)
     check_share("embedding_dropout", embedding_dropout)
-    utterances = list(codes)
-    static = StaticPrior.fit(utterances, cardinalities)
     context = Context(recent_frames, pooled_groups)
     attention = None
     if attention_heads:
@@ -133,6 +131,8 @@ def fit_neural_prior(
         attention = AttentionShape(
             attention_heads, head_dim, key_frames, attention_frames
         )
+    utterances = list(codes)
+    static = StaticPrior.fit(utterances, cardinalities)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -87,7 +87,9 @@ class RateSchedule:
         self.limit = math.inf
         self.alone: list[RateModel] = []
 
-    def begin(self, quantizer: Quantizer, batches_per_epoch: int) -> None:
+    def begin(
+        self, quantizer: Quantizer, batches_per_epoch: int, epochs: int
+    ) -> None:
         """Get to know what is trained.
 
         Arguments
@@ -96,12 +98,14 @@ class RateSchedule:
             What stands in the cut.
         batches_per_epoch : int
             Steps of an epoch, before any accumulation of gradients.
+        epochs : int
+            Epochs of the training.
 
         Raises
         ------
         ConfigurationError
-            If λ would have nothing to weigh, or a rate model that does not
-            learn jointly no time to learn in.
+            If λ would have nothing to weigh, or not rise to its end, or a rate
+            model that does not learn jointly no time to learn in.
         """
         self.batches_per_epoch = batches_per_epoch
         self.alone = [m for m in rate_models(quantizer) if not m.joint]
@@ -111,6 +115,13 @@ class RateSchedule:
                 self.ramp_epochs,
                 "more than 0: with joint: false the rate model learns in the "
                 "first half of the ramp only",
+            )
+        if self.weight > 0 and self.ramp_epochs > epochs:
+            raise ConfigurationError(
+                "rate_ramp_epochs",
+                self.ramp_epochs,
+                f"at most number_of_epochs, {epochs}: what is tested was "
+                "trained with all of λ",
             )
         if self.weight > 0 and not quantizer.rated:
             raise ConfigurationError(

@@ -299,8 +299,9 @@ def test_message_of_another_model_is_refused(model, device, tmp_path):
 def test_message_of_no_frames_is_refused(cloud):
     codes = np.zeros((0, 2), dtype=int)
     message = write_message(codes, 0, cloud.prior, cloud.model_hash)
-    with pytest.raises(BitstreamError, match="found 0 frames"):
+    with pytest.raises(BitstreamError, match="found 0 frames") as caught:
         cloud.decode(message)
+    assert caught.value.offset == 0
 
 
 def test_forged_message_of_fewer_frames_than_any_audio_gives(classifier):
@@ -310,3 +311,4 @@ def test_forged_message_of_fewer_frames_than_any_audio_gives(classifier):
     with pytest.raises(BitstreamError, match="the cloud half fails") as caught:
         cloud.decode(message)
     one_line(caught)
+    assert caught.value.offset == 0

@@ -108,8 +108,9 @@ def test_message_of_no_frames_is_refused(halves):
     session = Session(device.prior, device.model_hash, framing, ending)
     codes = np.zeros((0, len(device.prior.cardinalities)), dtype=int)
     message = session.write(codes, 0)
-    with pytest.raises(BitstreamError, match="found 0 frames"):
+    with pytest.raises(BitstreamError, match="found 0 frames") as caught:
         AcomSession(cloud, ending=ending).decode(message)
+    assert caught.value.offset == 0
 
 
 def test_more_frames_than_the_cloud_half_takes_are_refused(halves):

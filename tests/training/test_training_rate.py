@@ -45,7 +45,7 @@ def rows_of(*perplexities):
 def schedule_of(weight=0.4, ramp_epochs=4.0, batches_per_epoch=10):
     schedule = RateSchedule(weight, ramp_epochs)
     quantizer = RATED(channels=CHANNELS)
-    schedule.begin(quantizer, batches_per_epoch)
+    schedule.begin(quantizer, batches_per_epoch, epochs=100)
     return schedule
 
 
@@ -145,13 +145,13 @@ def test_rate_and_its_weight_are_logged_every_epoch(tmp_path):
         tmp_path,
         quantizer=RATED,
         rate_weight=1e-3,
-        rate_ramp_epochs=4.0,
+        rate_ramp_epochs=2.0,
         epochs=2,
     )
     fit(brain, dataset_of(DATA))
     logged = brain.hparams.train_logger.epochs
     weights = [meta["rate_weight"] for meta, _, _ in logged]
-    assert weights == pytest.approx([0.25e-3, 0.5e-3])
+    assert weights == pytest.approx([0.5e-3, 1e-3])
     for _, trained, validated in logged:
         for name in ("rate", "hard_rate"):
             assert 0 < trained[name] <= 3.5
@@ -336,7 +336,16 @@ def test_the_test_is_of_a_checkpoint_with_all_of_the_weight(tmp_path):
     assert brain.hparams.epoch_counter.current == 4
 
 
-def test_what_a_collapse_goes_back_to_is_not_chosen_before_its_time(tmp_path):
+def test_what_a_collapse_goes_back_to_is_not_chosen_before_its_time(
+    tmp_path, monkeypatch
+):
+    begin = RateSchedule.begin
+    # The first two of nine epochs.
+    monkeypatch.setattr(
+        RateSchedule,
+        "begin",
+        lambda self, quantizer, batches, _: begin(self, quantizer, batches, 9),
+    )
     brain = train_signs(
         sign_brain(tmp_path, weight=1e-4, epochs=2, rate_ramp_epochs=9)
     )

@@ -101,11 +101,11 @@ def test_a_model_alone_learns_in_the_first_half_of_the_ramp(
     epoch, batch, weight, frozen
 ):
     schedule = RateSchedule(0.4, ramp_epochs=4.0)
-    schedule.begin(ALONE(channels=CHANNELS), batches_per_epoch=10)
+    schedule.begin(ALONE(channels=CHANNELS), batches_per_epoch=10, epochs=9)
     schedule.advance(epoch, batch)
     assert schedule.current == pytest.approx(weight)
     assert schedule.frozen == frozen
-    schedule.begin(RATED(channels=CHANNELS), batches_per_epoch=10)
+    schedule.begin(RATED(channels=CHANNELS), batches_per_epoch=10, epochs=9)
     assert not schedule.frozen
 
 

@@ -138,11 +138,16 @@ class AdaptivePrior(Prior):
         Raises
         ------
         ConfigurationError
-            If the rate is out of range, the base is adaptive, or the base
-            refuses the codes.
+            If the rate is out of range, the base is no fitter or adaptive, or
+            it refuses the codes.
         """
-        if not 1 / MOST_STRENGTH <= rate <= 1:
+        number = isinstance(rate, int | float)
+        if not number or not 1 / MOST_STRENGTH <= rate <= 1:
             raise ConfigurationError("rate", rate, f"1/{MOST_STRENGTH} to 1")
+        if not callable(base):
+            raise ConfigurationError(
+                "base", base, "a fragment like hparams/priors/context.yaml"
+            )
         return cls(base(codes, cardinalities), round(1 / rate))
 
     def first(self, count: int) -> "AdaptivePrior":

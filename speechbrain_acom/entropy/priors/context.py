@@ -35,9 +35,10 @@ from speechbrain_acom.errors import ConfigurationError, DataError
 # What a context may reach back, and hold: both bound what a file can ask for.
 MOST_EARLIER = 16
 MOST_NEIGHBOURS = 32
-# Entries of the rows that all tables of a prior keep together, and the rows
-# that each keeps whatever V is.
-_CACHED_ENTRIES = 1 << 20
+# Entries of the rows that all tables of a prior keep together, twice 384 KiB:
+# messages make them grow, so they are part of what a message may take. And the
+# rows that each keeps whatever V is.
+_CACHED_ENTRIES = 3 << 14
 _FEWEST_ROWS = 4
 
 
@@ -181,8 +182,10 @@ class ContextPrior(Prior):
             If there is not a single frame, or more than 2^27.
         """
         for key, reach in (("order", order), ("coarser", coarser)):
-            if not 0 <= reach <= MOST_EARLIER:
-                raise ConfigurationError(key, reach, f"0 to {MOST_EARLIER}")
+            if not isinstance(reach, int) or not 0 <= reach <= MOST_EARLIER:
+                raise ConfigurationError(
+                    key, reach, f"an integer from 0 to {MOST_EARLIER}"
+                )
         cardinalities = checked_cardinalities(cardinalities)
         utterances = [checked_codes(one, cardinalities) for one in codes]
         frames = sum(map(len, utterances))
