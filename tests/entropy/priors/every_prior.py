@@ -58,6 +58,7 @@ FITS: dict[str, Callable[..., Prior]] = {
     ),
     "adaptive_static": partial(AdaptivePrior.fit, base=StaticPrior.fit),
     "adaptive_context": partial(AdaptivePrior.fit, rate=0.5),
+    "adaptive_neural": partial(AdaptivePrior.fit, base=fit_tiny_neural),
 }
 
 
