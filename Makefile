@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo lobes rate_training entropy packet_loss test lint unit results clean
+.PHONY: help install demo lobes rate_training entropy packet_loss session_endings test lint unit results clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -52,6 +52,9 @@ entropy: install  ## compare priors with other coders (hours), after rate_traini
 
 packet_loss: install  ## lose packets of the digits (minutes), after rate_training
 	$(BIN)/python benchmarks/packet_loss.py --runs digits=$(DIGITS)/rvq digits_rated=$(DIGITS)/rate_1
+
+session_endings: install  ## compare ways to end messages (minutes), after rate_training
+	$(BIN)/python benchmarks/session_endings.py --runs digits=$(DIGITS)/rvq digits_rated=$(DIGITS)/rate_1
 
 test: lint unit  ## set up from nothing, then lint, doctests and all tests
 
