@@ -33,10 +33,9 @@ from speechbrain_acom.studies.results import Row, update_results
 SEED = 0
 # Payloads are to keep within this of the cross-entropy, and a byte a message.
 BOUND = 1.005
-SPEED_TARGETS = {
-    BASE: ("million_symbols_per_second", 2.0),
-    NEURAL: ("times_real_time", 100.0),
-}
+# Million symbols a second. Of the neural prior: 100 times real time at 25
+# frames/s of two codebooks, whatever the data set has.
+SPEED_TARGETS = {BASE: 2.0, NEURAL: 100 * 25 * 2 / 1e6}
 
 
 def rows_of(
@@ -215,11 +214,12 @@ def speeds(name: str, coding: Coding, test: CodeSet) -> Row:
         millions = test.symbols / 1e6 / seconds
         row[f"{way}_million_symbols_per_second"] = millions
         row[f"{way}_times_real_time"] = float(test.seconds.sum()) / seconds
-    unit, target = SPEED_TARGETS.get(name, (None, None))
+    target = SPEED_TARGETS.get(name)
     row["speed_target"], row["speed_target_met"] = None, None
-    if unit is not None:
-        slower = min(row[f"{way}_{unit}"] for way in ("encode", "decode"))
-        row["speed_target"] = f"{target:g} {unit.replace('_', ' ')}"
+    if target is not None:
+        column = "million_symbols_per_second"
+        slower = min(row[f"{way}_{column}"] for way in ("encode", "decode"))
+        row["speed_target"] = f"{target:g} million symbols per second"
         row["speed_target_met"] = "yes" if slower >= target else "no"
     return row
 
