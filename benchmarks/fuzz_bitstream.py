@@ -12,7 +12,6 @@ import signal
 import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from math import ceil
 
@@ -124,21 +123,17 @@ class Outcomes:
         int | None
             Frames of codes; None, if it was refused.
         """
-        signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
-        start = time.thread_time()
-        frames = None
-        try:
-            frames = form.read(message.content)
+        seconds, said = _timed(form, message.content)
+        frames = said if isinstance(said, int) else None
+        if frames is not None:
             self.accepted += 1
             self.crashes += message.of_others
-        except BitstreamError as error:
+        elif isinstance(said, BitstreamError):
             self.refused += 1
-            self.crashes += "\n" in str(error) or error.offset is None
-        except Exception as error:
+            self.crashes += "\n" in str(said) or said.offset is None
+        else:
             self.crashes += 1
-            tqdm.write(f"{form.name}: {message.content.hex()}: {error!r}")
-        seconds = time.thread_time() - start
-        signal.setitimer(signal.ITIMER_PROF, 0.0)
+            tqdm.write(f"{form.name}: {message.content.hex()}: {said!r}")
         # Of a refused message all frames that a reader takes may be decoded.
         decoded = MOST_FRAMES if frames is None else frames
         most_seconds = FIXED_SECONDS + 1e-6 * frame_us * decoded
@@ -146,7 +141,7 @@ class Outcomes:
         for _ in range(SLOW_REPEATS):
             if seconds <= most_seconds:
                 break
-            seconds = min(seconds, _seconds_of(form, message.content))
+            seconds = min(seconds, _timed(form, message.content)[0])
         self._note_time(seconds, most_seconds, frames)
         return frames
 
@@ -214,15 +209,18 @@ class Outcomes:
         }
 
 
-def _seconds_of(form: Form, content: bytes) -> float:
-    """What reading a message takes, whatever comes of it."""
+def _timed(form: Form, content: bytes) -> tuple[float, int | Exception]:
+    """Seconds that a message takes, and its frames or what was raised."""
+    said: int | Exception
     signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
     start = time.thread_time()
-    with suppress(Exception):
-        form.read(content)
+    try:
+        said = form.read(content)
+    except Exception as error:
+        said = error
     seconds = time.thread_time() - start
     signal.setitimer(signal.ITIMER_PROF, 0.0)
-    return seconds
+    return seconds, said
 
 
 def _percent(part: float, whole: int) -> float | None:

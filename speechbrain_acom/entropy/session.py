@@ -206,11 +206,12 @@ class Session:
             If the message is corrupted, not the one that the encoder gives
             for any codes, or has more frames than this side reads.
         """
-        longest = longest_message(len(self.prior.cardinalities))
+        books = len(self.prior.cardinalities)
+        longest = longest_message(books)
         most_frames = min(self.max_frames or longest, longest)
         # A symbol of the ending beside the codes of every frame.
-        symbols = most_frames * (len(self.prior.cardinalities) + 1)
-        check_size("payload", len(message), symbols, len(message))
+        most_symbols = most_frames * (books + 1)
+        check_size("payload", len(message), most_symbols, len(message))
         if self.checksum:
             check_crc(message, 0)
         payload = message[: len(message) - self.checksum]

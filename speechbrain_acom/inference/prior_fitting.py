@@ -166,8 +166,9 @@ def check_fitter(
     asking = list(_asking_for_the_quantizer(fitter))
     if bottleneck is None and asking:
         return
-    sizes = bottleneck.cardinalities if bottleneck else (2,)
-    quantizer = bottleneck.quantizer if bottleneck else None
+    sizes, quantizer = (2,), None
+    if bottleneck is not None:
+        sizes, quantizer = bottleneck.cardinalities, bottleneck.quantizer
     for one in [fitter, *asking]:
         try:
             fit_prior(one, [], sizes, quantizer)

@@ -1,91 +1,52 @@
 """The picture of lost packets: the task metric over the share that is lost."""
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from speechbrain_acom.errors import DataError
-from speechbrain_acom.studies.drawing import run_drawing
-from speechbrain_acom.studies.results import Row, read_rows
+from speechbrain_acom.studies.drawing import Drawing, panels
+from speechbrain_acom.studies.results import Row
 from speechbrain_acom.studies.tables import heading
 
 # Of transcripts and of labels.
 METRICS = ("wer_percent", "accuracy_percent")
 
 
-def draw_losses(results: str | Path, picture: str | Path) -> Path:
-    """Draw the task metric over lost packets, a line a concealment.
+def _drawn_figure(rows: list[Row], results: str) -> Figure:
+    """Task metric over lost packets, a line a concealment.
 
     A row of panels for every model and test set, a column for every size of
     packets; bars go from the least to the most of the seeds.
-
-    Arguments
-    ---------
-    results : str | Path
-        What ``benchmarks/packet_loss.py`` wrote.
-    picture : str | Path
-        The PNG to write; its folder is made.
-
-    Returns
-    -------
-    Path
-        The picture.
-
-    Raises
-    ------
-    DataError
-        If the results file is missing, not one, or has no rows to draw.
-
-    Example
-    -------
-    >>> import json
-    >>> folder = getfixture("tmp_path")
-    >>> row = {"data_set": "digits", "split": "test", "impairment": "packets"}
-    >>> row |= {"packet_frames": 1, "loss_percent": 0, "concealment": "none"}
-    >>> row |= {"wer_percent": 9.0, "message_bps": 200.0}
-    >>> row |= {"least_wer_percent": 9.0, "most_wer_percent": 9.0}
-    >>> path = folder / "results.json"
-    >>> _ = path.write_text(json.dumps({"rows": [row]}))
-    >>> draw_losses(path, folder / "losses.png").name
-    'losses.png'
     """
-    rows = [r for r in read_rows(results) if r.get("impairment") == "packets"]
+    rows = [row for row in rows if row.get("impairment") == "packets"]
     if not rows:
         raise DataError(
             f"{results}: found no row of lost packets, expected those of "
             "benchmarks/packet_loss.py"
         )
-    picture = Path(picture)
-    picture.parent.mkdir(parents=True, exist_ok=True)
     tests = list(dict.fromkeys((r["data_set"], r["split"]) for r in rows))
     sizes = sorted({int(row["packet_frames"]) for row in rows})
-    # Without pyplot, whose choice of a display is the caller's.
-    figure = Figure(
-        figsize=(5.0 * len(sizes), 3.6 * len(tests)), layout="constrained"
+    figure, lines = panels(
+        len(tests), len(sizes), (5.0, 3.6), sharex=True, sharey="row"
     )
-    panels = figure.subplots(
-        len(tests), len(sizes), squeeze=False, sharex=True, sharey="row"
-    )
-    for test, line in zip(tests, panels, strict=True):
+    for (data_set, split), line in zip(tests, lines, strict=True):
         for size, axes in zip(sizes, line, strict=True):
             _panel(
                 axes,
                 [
                     row
                     for row in rows
-                    if (row["data_set"], row["split"]) == test
+                    if (row["data_set"], row["split"]) == (data_set, split)
                     and row["packet_frames"] == size
                 ],
             )
+            frames = "frame" if size == 1 else "frames"
             axes.set_title(
-                f"{test[0]}, packets of {size} frame{'s' * (size > 1)}",
-                fontsize=10,
+                f"{data_set}, packets of {size} {frames}", fontsize=10
             )
-    figure.savefig(picture, dpi=120)
-    return picture
+    return figure
 
 
 def _panel(axes: Axes, rows: list[Row]) -> None:
@@ -113,10 +74,9 @@ def _panel(axes: Axes, rows: list[Row]) -> None:
     axes.legend(title=f"{rows[0]['message_bps']:.0f} bit/s", fontsize=8)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw from the command line: see :func:`run_drawing`."""
-    return run_drawing(draw_losses, "loss_picture", arguments)
+# Of what ``benchmarks/packet_loss.py`` wrote.
+draw_losses = Drawing(_drawn_figure, "loss_picture")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(draw_losses.main())

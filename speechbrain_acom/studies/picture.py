@@ -1,15 +1,13 @@
 """The rate–accuracy picture of a results file."""
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from speechbrain_acom.errors import DataError
-from speechbrain_acom.studies.drawing import run_drawing
-from speechbrain_acom.studies.results import Row, read_rows
+from speechbrain_acom.studies.drawing import Drawing, panels
+from speechbrain_acom.studies.results import Row
 from speechbrain_acom.studies.tables import heading
 
 # The audio itself as 16-bit samples at 16 kHz: what a continuous model needs
@@ -28,42 +26,17 @@ NEEDED = (
 )
 
 
-def draw(results: str | Path, picture: str | Path) -> Path:
-    """Draw task metric over rate, a panel a metric, and write a PNG.
-
-    Arguments
-    ---------
-    results : str | Path
-        A results file whose rows have ``model``, ``metric``, ``tuning``,
-        ``continuous``, ``coded`` and the rates.
-    picture : str | Path
-        The PNG to write; its folder is made.
-
-    Returns
-    -------
-    Path
-        The picture.
-
-    Raises
-    ------
-    DataError
-        If the results file is missing, not one, or has no rows to draw.
-    """
-    rows = read_rows(results)
+def _drawn_figure(rows: list[Row], results: str) -> Figure:
+    """Task metric over rate, a panel a metric."""
     _check(rows, results)
-    picture = Path(picture)
-    picture.parent.mkdir(parents=True, exist_ok=True)
     metrics = list(dict.fromkeys(str(row["metric"]) for row in rows))
-    # Without pyplot, whose choice of a display is the caller's.
-    figure = Figure(figsize=(5.5 * len(metrics), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(metrics), squeeze=False)
-    for axes, metric in zip(panels[0], metrics, strict=True):
+    figure, [line] = panels(1, len(metrics))
+    for axes, metric in zip(line, metrics, strict=True):
         _panel(axes, [row for row in rows if row["metric"] == metric], metric)
-    figure.savefig(picture, dpi=120)
-    return picture
+    return figure
 
 
-def _check(rows: list[Row], results: str | Path) -> None:
+def _check(rows: list[Row], results: str) -> None:
     """Complain about rows that cannot be drawn."""
     if not rows:
         raise DataError(f"{results}: found no rows, expected at least one")
@@ -115,10 +88,9 @@ def _point(axes: Axes, row: Row, color: str) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw from the command line: see :func:`run_drawing`."""
-    return run_drawing(draw, "picture", arguments)
+# Of results of the demonstration or of a recipe.
+draw = Drawing(_drawn_figure, "picture")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(draw.main())

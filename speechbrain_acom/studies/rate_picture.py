@@ -2,16 +2,14 @@
 
 import re
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from speechbrain_acom.errors import DataError
-from speechbrain_acom.studies.drawing import run_drawing
-from speechbrain_acom.studies.results import Row, read_rows
+from speechbrain_acom.studies.drawing import Drawing, panels
+from speechbrain_acom.studies.results import Row
 from speechbrain_acom.studies.tables import heading
 
 NEEDED = ("data", "task", "lobe", "epochs", "metric", "continuous", "coded")
@@ -19,55 +17,20 @@ NEEDED = ("data", "task", "lobe", "epochs", "metric", "continuous", "coded")
 REFERENCE, OVER_RATE_WEIGHT = "rvq", re.compile(r"rate_[0-9_]+")
 
 
-def draw_curves(results: str | Path, picture: str | Path) -> Path:
-    """Draw task metric over message rate, a panel a task, and write a PNG.
-
-    Arguments
-    ---------
-    results : str | Path
-        What ``make rate_training`` wrote.
-    picture : str | Path
-        The PNG to write; its folder is made.
-
-    Returns
-    -------
-    Path
-        The picture.
-
-    Raises
-    ------
-    DataError
-        If the results file is missing, not one, or has no rows to draw.
-
-    Example
-    -------
-    >>> import json
-    >>> folder = getfixture("tmp_path")
-    >>> row = {"data": "digits", "task": "conformer", "lobe": "rvq"}
-    >>> row |= {"epochs": 1, "metric": "wer_percent", "continuous": 9.0}
-    >>> row |= {"coded": 9.5, "message_bps": 200.0}
-    >>> path = folder / "results.json"
-    >>> _ = path.write_text(json.dumps({"rows": [row]}))
-    >>> draw_curves(path, folder / "curves.png").name
-    'curves.png'
-    """
-    rows = [row for row in read_rows(results) if _drawn(row)]
+def _drawn_figure(rows: list[Row], results: str) -> Figure:
+    """Task metric over message rate, a panel a task."""
+    rows = [row for row in rows if _drawn(row)]
     if not rows:
         raise DataError(
             f"{results}: found no row with {', '.join(NEEDED)} and "
             "message_bps, expected those of make rate_training"
         )
-    picture = Path(picture)
-    picture.parent.mkdir(parents=True, exist_ok=True)
     tasks = list(dict.fromkeys((row["data"], row["task"]) for row in rows))
-    # Without pyplot, whose choice of a display is the caller's.
-    figure = Figure(figsize=(5.5 * len(tasks), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(tasks), squeeze=False)
-    for axes, task in zip(panels[0], tasks, strict=True):
+    figure, [line] = panels(1, len(tasks))
+    for axes, task in zip(line, tasks, strict=True):
         _panel(axes, [r for r in rows if (r["data"], r["task"]) == task])
         axes.set_title(", ".join(map(str, task)), fontsize=10)
-    figure.savefig(picture, dpi=120)
-    return picture
+    return figure
 
 
 def _drawn(row: Row) -> bool:
@@ -135,10 +98,9 @@ def _name(axes: Axes, row: Row, text: str) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw from the command line: see :func:`run_drawing`."""
-    return run_drawing(draw_curves, "rate_picture", arguments)
+# Of what ``make rate_training`` wrote.
+draw_curves = Drawing(_drawn_figure, "rate_picture")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(draw_curves.main())

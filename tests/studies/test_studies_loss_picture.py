@@ -5,7 +5,7 @@ import json
 import pytest
 
 from speechbrain_acom.errors import DataError
-from speechbrain_acom.studies.loss_picture import draw_losses, main
+from speechbrain_acom.studies.loss_picture import draw_losses
 
 
 def row(loss, concealment, value, metric="wer_percent", **changes):
@@ -73,6 +73,6 @@ def test_nothing_to_draw_is_told_in_one_line(tmp_path, capsys):
     with pytest.raises(DataError, match="found no row of lost packets"):
         picture(tmp_path, [row(0, "none", 1.0, impairment="bit_errors")])
     paths = [str(tmp_path / name) for name in ("results.json", "a.png")]
-    assert main(paths) == 1
+    assert draw_losses.main(paths) == 1
     error = capsys.readouterr().err
     assert error.startswith("loss_picture: ") and error.count("\n") == 1

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from speechbrain_acom.errors import DataError
-from speechbrain_acom.studies.picture import draw, main
+from speechbrain_acom.studies.picture import draw
 
 
 def row(**changes):
@@ -78,15 +78,15 @@ def test_no_rows_are_named(tmp_path):
 
 def test_command_draws_and_fails_in_one_line(tmp_path, capsys):
     path = results(tmp_path, [row()])
-    assert main([str(path), str(tmp_path / "a.png")]) == 0
+    assert draw.main([str(path), str(tmp_path / "a.png")]) == 0
     assert size(tmp_path / "a.png") == (660, 504)
-    assert main([str(tmp_path / "absent"), str(tmp_path / "b.png")]) == 1
-    assert main([str(path), f"{path}/b.png"]) == 1
+    assert draw.main([str(tmp_path / "absent"), str(tmp_path / "b.png")]) == 1
+    assert draw.main([str(path), f"{path}/b.png"]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith(f"picture: {tmp_path / 'absent'}: found nothing")
     with pytest.raises(SystemExit):
-        main([str(path)])
+        draw.main([str(path)])
 
 
 def test_import_leaves_the_choice_of_a_display_alone():

@@ -7,7 +7,7 @@ import pytest
 
 from speechbrain_acom.errors import DataError
 from speechbrain_acom.studies import rate_picture
-from speechbrain_acom.studies.rate_picture import draw_curves, main
+from speechbrain_acom.studies.rate_picture import draw_curves
 
 
 def row(lobe, bps, wer, **changes):
@@ -91,7 +91,7 @@ def test_rows_of_other_files_are_not_drawn(tmp_path, capsys):
     path = results(tmp_path, [{"model": "conformer", "message_bps": 210.0}])
     with pytest.raises(DataError, match="found no row with data, task"):
         draw_curves(path, tmp_path / "a.png")
-    assert main([str(path), str(tmp_path / "a.png")]) == 1
+    assert draw_curves.main([str(path), str(tmp_path / "a.png")]) == 1
     error = capsys.readouterr().err
     assert error.startswith("rate_picture: ") and error.count("\n") == 1
     assert not (tmp_path / "a.png").exists()
