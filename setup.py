@@ -20,6 +20,7 @@ CORE = [
     "constriction>=0.4,<0.6",
     "matplotlib>=3.7",
     "numpy>=1.24",
+    "numba>=0.59",
     "scipy>=1.10",
     "soundfile>=0.12.1",
     "tqdm>=4.60",

@@ -5,6 +5,8 @@ and models of 24 bits (``Categorical(..., perfect=False)``), to the bit, so
 that either can go on where the other stops.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from speechbrain_acom.entropy.priors.contract import (
@@ -49,8 +51,14 @@ def edges(frequencies: np.ndarray) -> np.ndarray:
     np.cumsum(frequencies, axis=-1, out=found[..., 1:])
     found *= TOTAL_FREQUENCY - size
     found >>= PRECISION_BITS
-    found += np.arange(size + 1)
+    found += _entries(size + 1)
     return found
+
+
+@lru_cache(maxsize=8)
+def _entries(count: int) -> np.ndarray:
+    """From 0 on."""
+    return np.arange(count)
 
 
 class Interval:

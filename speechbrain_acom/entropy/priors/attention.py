@@ -15,8 +15,13 @@ from speechbrain_acom.entropy.priors.fixed_point import (
     ACTIVATION_BITS,
     LOGARITHM_BITS,
     FixedLayer,
-    limited,
+    falling_powers,
     powers_of_two,
+)
+from speechbrain_acom.entropy.priors.kernels import (
+    ATTENDED,
+    attended,
+    compiled,
 )
 from speechbrain_acom.entropy.priors.span_sums import BLOCK_FRAMES
 from speechbrain_acom.errors import ConfigurationError
@@ -126,12 +131,12 @@ class CodebookAttention:
         near : np.ndarray
             What describes the past of each, shape (frame, input).
         """
-        both = limited(self.match(near))
+        both = self.match.activations(near)
         return both[:, : self.shape.width], both[:, self.shape.width :]
 
     def valued(self, embedded: np.ndarray) -> np.ndarray:
         """Values (frame, width) of embedded codes (frame, E)."""
-        return limited(self.value(embedded))
+        return self.value.activations(embedded)
 
 
 class AttentionMemory:
@@ -170,14 +175,16 @@ class AttentionMemory:
             has a score and a value of 0 stands for none of them.
         """
         first = max(0, self._count - self._shape.reach)
-        seen = slice(first, self._count)
-        falls = self._shape.falls[:, self._count - first : 0 : -1]
-        return self._means(
-            query,
-            self._keys[:, seen].astype(np.float64),
-            self._values[:, seen].astype(np.float64),
-            falls[:, np.newaxis],
+        means = compiled(attended, ATTENDED)(
+            query[0] * 2.0**-_SCORE_SHIFT,
+            self._keys,
+            self._values,
+            self._shape.falls,
+            falling_powers(),
+            first,
+            self._count,
         )
+        return means[np.newaxis]
 
     def followed(
         self, queries: np.ndarray, keys: np.ndarray, values: np.ndarray

@@ -14,6 +14,11 @@ from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
 )
 from speechbrain_acom.entropy.priors.fixed_point import LARGEST_ACTIVATION
+from speechbrain_acom.entropy.priors.kernels import (
+    ATTENDED,
+    attended,
+    compiled,
+)
 from speechbrain_acom.entropy.priors.layer_files import (
     LayerReader,
     layer_content,
@@ -75,6 +80,7 @@ class AttentiveNeuralPrior(NeuralPrior):
                 self.attentions, self.embeddings, strict=True
             )
         )
+        compiled(attended, ATTENDED)
 
     @property
     def parameters(self) -> int:

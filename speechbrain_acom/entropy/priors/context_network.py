@@ -7,7 +7,6 @@ import numpy as np
 from speechbrain_acom.entropy.priors.fixed_point import (
     LARGEST_ACTIVATION,
     FixedLayer,
-    limited,
 )
 
 
@@ -52,8 +51,8 @@ class CodebookNetwork:
 
     def projected(self, inputs: np.ndarray) -> np.ndarray:
         """What is compared with embeddings, shape (frame, E)."""
-        state = limited(self.input(inputs), 0)
+        state = self.input.activations(inputs, least=0)
         for layer in self.hidden:
-            step = np.maximum(layer(state), 0)
-            state = np.minimum(state + step, LARGEST_ACTIVATION)
-        return limited(self.projection(state))
+            state += layer.activations(state, least=0)
+            np.minimum(state, LARGEST_ACTIVATION, out=state)
+        return self.projection.activations(state)

@@ -10,6 +10,7 @@ from speechbrain_acom.entropy.priors.context_network import (
     CodebookNetwork,
 )
 from speechbrain_acom.entropy.priors.contract import (
+    TOTAL_FREQUENCY,
     Predictor,
     Prior,
     check_count,
@@ -20,9 +21,17 @@ from speechbrain_acom.entropy.priors.fixed_point import (
     LARGEST_ACTIVATION,
     LOGARITHM_BITS,
     FixedLayer,
+    falling_powers,
     powers_of_two,
 )
 from speechbrain_acom.entropy.priors.integers import scaled
+from speechbrain_acom.entropy.priors.kernels import (
+    AFFINE,
+    TABLE,
+    affine,
+    compiled,
+    table,
+)
 from speechbrain_acom.entropy.priors.layer_files import (
     LayerReader,
     layer_content,
@@ -87,6 +96,8 @@ class NeuralPrior(Prior):
         )
         for codebook in range(len(embeddings)):
             self._check(codebook)
+        # Now, and not when a message waits.
+        compiled(affine, AFFINE), compiled(table, TABLE)
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
@@ -152,7 +163,12 @@ class NeuralPrior(Prior):
             int64, shape (frame, V_k), each at least 1, rows of sum 2^24.
         """
         projected = self.networks[codebook].projected(inputs)
-        return scaled(powers_of_two(self._outputs[codebook](projected)))
+        logarithms = self._outputs[codebook](projected)
+        if len(logarithms) == 1:
+            kernel = compiled(table, TABLE)
+            row = kernel(logarithms[0], falling_powers(), TOTAL_FREQUENCY)
+            return row[np.newaxis]
+        return scaled(powers_of_two(logarithms))
 
     def content(self) -> bytes:
         """Sizes, embeddings, then layer by layer, all big-endian.
@@ -333,7 +349,7 @@ class NeuralPredictor(Predictor):
         """Sums of the embeddings of the coarser codes of the next frames."""
         start = self._known[codebook] - self._dropped
         return sum(
-            table[np.array(kept[start : start + count], dtype=np.int64)]
+            table[kept[start : start + count].tolist()]
             for table, kept in zip(
                 self._prior.embeddings[:codebook], self._codes, strict=False
             )

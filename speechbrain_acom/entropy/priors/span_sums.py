@@ -82,4 +82,6 @@ class SpanSums:
         return self._totals[self._place - self._window : self._place + 1]
 
     def _continued(self, frames: np.ndarray) -> np.ndarray:
-        return self._totals[self._place] + frames.cumsum(axis=0)
+        # A frame alone, as decoders have them, is its own sum.
+        sums = frames if len(frames) == 1 else frames.cumsum(axis=0)
+        return self._totals[self._place] + sums
