@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.quantizers.bit_price import BitPrice
 from speechbrain_acom.quantizers.dropout import used_num_codebooks
 from speechbrain_acom.quantizers.frames import QuantizedFrames, RealFrames
-from speechbrain_acom.quantizers.moments import RunningMoments
 from speechbrain_acom.quantizers.rate_model import RateModel
 from speechbrain_acom.quantizers.residual import (
     ResidualVectorQuantizer,
@@ -154,9 +154,11 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         self.temperature = temperature
         self.assignment_weight = assignment_weight
         self.recent_frames = recent_frames
-        # Followed with any weight: a training may go on with another one.
-        self.moments = RunningMoments(
-            self.codebook_dim or channels, self.codebooks[0].settings.decay
+        self.bit_price = BitPrice(
+            assignment_weight,
+            self.codebook_dim or channels,
+            self.codebooks[0].settings.decay,
+            of_spread=not self.by_angle,
         )
         self.rate_model = None
         if recent_frames:
@@ -178,26 +180,19 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
     def device_only(self) -> tuple[str, ...]:
         """The input projection, and what chooses by bits."""
         model = ("rate_model",) if self.sequential else ()
-        spread = ("moments",) if self.assignment_weight else ()
-        return (*super().device_only, *spread, *model)
+        price = ("bit_price",) if self.assignment_weight else ()
+        return (*super().device_only, *price, *model)
 
     @property
     def training_only(self) -> tuple[str, ...]:
         """What does not choose."""
-        spread = () if self.assignment_weight else ("moments",)
-        return spread if self.sequential else (*spread, "rate_model")
+        price = () if self.assignment_weight else ("bit_price",)
+        return price if self.sequential else (*price, "rate_model")
 
     @property
     def rated(self) -> bool:
         """True: results have a rate."""
         return True
-
-    @property
-    def price(self) -> Tensor | float:
-        """Squared distance that one bit is worth in the search."""
-        if self.by_angle or not self.assignment_weight:
-            return self.assignment_weight
-        return self.assignment_weight * self.moments.spread
 
     @torch.no_grad()
     def initialize(self, frames: Tensor) -> None:
@@ -214,7 +209,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
             If there is no frame.
         """
         super().initialize(frames)
-        self.moments.start(self._projected(frames, precise=True))
+        self.bit_price.start(self._projected(frames, precise=True))
 
     def quantize_real(
         self, real: RealFrames, num_codebooks: int | None
@@ -233,7 +228,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         bits = self._bits(real, stages)
         result = self._quantized(real.values, projected, stages)
         if self.training:
-            self.moments.follow(projected.detach())
+            self.bit_price.follow(projected.detach())
         hard = _mean(sum(part.hard for part in bits))
         losses = dict(result.losses)
         if self.rate_model is not None:
@@ -268,7 +263,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         batch = real.padded(projected.double())
         codes = batch.new_zeros((*batch.shape[:2], count), dtype=torch.int64)
         walk = self.rate_model.in_double_precision().walk(*batch.shape[:2])
-        price = self.price
+        price = self.bit_price.value
         for step, residual in enumerate(batch.unbind(1)):
             for number, codebook in enumerate(self.codebooks[:count]):
                 found = codebook.search(residual, price * walk.bits())
@@ -282,7 +277,9 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         """The same by running shares, which no frame changes."""
         codes = []
         for codebook in self.codebooks[:count]:
-            found = codebook.search(residual, self.price * codebook.bits())
+            found = codebook.search(
+                residual, self.bit_price.value * codebook.bits()
+            )
             residual = residual - codebook(found)
             codes.append(found)
         return torch.stack(codes, dim=-1)
@@ -295,7 +292,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
             distances = codebook.distances(stage.residual)
             known = bits.detach()
             shares = _soft_assignments(
-                distances, self.price * known, self.temperature
+                distances, self.bit_price.value * known, self.temperature
             )
             hard = bits.gather(1, stage.codes.unsqueeze(1)).squeeze(1)
             found.append(_Bits((shares * known).sum(1), hard))

@@ -282,6 +282,10 @@ def _rate_columns(brain: AcomBrain, hparams: dict) -> Row:
     quantizer = brain.bottleneck.quantizer
     if quantizer.rated:
         row["assignment_weight"] = quantizer.assignment_weight
+        if quantizer.bit_price.share < 1:
+            # Less than that after a collapse.
+            reached = quantizer.bit_price.reached
+            row["assignment_weight_reached"] = reached
         row["recent_frames"] = quantizer.recent_frames
         if quantizer.rate_model is not None:
             row["joint"] = int(quantizer.rate_model.joint)

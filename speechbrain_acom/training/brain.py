@@ -321,7 +321,8 @@ class AcomBrain(RateLearningBrain):
         if isinstance(scheduler, LinearWarmupScheduler):
             # After resuming: the checkpoint may be of a shorter training.
             scheduler.num_training_steps = self.training_steps
-        if self._fresh and self.rate_schedule.weight > 0:
+        schedule = self.rate_schedule
+        if self._fresh and (schedule.weight > 0 or schedule.prices):
             # So that a collapse in the first epoch can be undone, too.
             self.checkpointer.save_checkpoint()
 

@@ -3,9 +3,9 @@
 With too large a λ a training ends at the cheapest codes of all, always the
 same one, and it gets there suddenly. So λ rises slowly, every validation
 looks for a collapse, and one that is found is undone: the model goes back to
-the best checkpoint and on with half of the λ that was too much. Not to the
-last one: that one is often on its way to the collapse already, and gets there
-with any λ.
+the best checkpoint and on with half of the λ that was too much, and of what a
+bit is worth where entries are chosen. Not to the last one: that one is often
+on its way to the collapse already, and gets there with any λ.
 """
 
 import copy
@@ -28,6 +28,7 @@ from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.metrics.codebook_use import CodebookUseRow
 from speechbrain_acom.processes import sum_over_processes
 from speechbrain_acom.quantizers import Quantizer
+from speechbrain_acom.quantizers.bit_price import BitPrice
 from speechbrain_acom.quantizers.rate_model import RateModel
 from speechbrain_acom.quantizers.settings import check_weight
 
@@ -52,7 +53,8 @@ class RateSchedule:
     Goes into the checkpointer: a training that is resumed has not forgotten
     what was too much.
 
-    With a rate model that does not learn jointly λ stays 0 in the first half
+    The price of bits where entries are chosen is there from the start, and
+    halved with λ. With a rate model that does not learn jointly λ stays 0 in the first half
     of the ramp, in which the model learns the codes, and rises in the second,
     from whose start on the model is frozen.
 
@@ -86,6 +88,7 @@ class RateSchedule:
         self.progress = 0.0
         self.limit = math.inf
         self.alone: list[RateModel] = []
+        self.prices: list[BitPrice] = []
 
     def begin(
         self, quantizer: Quantizer, batches_per_epoch: int, epochs: int
@@ -109,6 +112,11 @@ class RateSchedule:
         """
         self.batches_per_epoch = batches_per_epoch
         self.alone = [m for m in rate_models(quantizer) if not m.joint]
+        self.prices = bit_prices(quantizer)
+        for price in self.prices:
+            # Not what another training has left; a checkpoint of this one
+            # that is loaded has its own.
+            price.reset()
         if self.weight > 0 and self.alone and not self.ramp_epochs:
             raise ConfigurationError(
                 "rate_ramp_epochs",
@@ -159,9 +167,15 @@ class RateSchedule:
         """Whether λ is what it will be from now on."""
         return self.current >= self.last
 
+    @property
+    def active(self) -> bool:
+        """Whether bits have a price now, in the loss or in the search."""
+        return self.current > 0 or bool(self.prices)
+
     def halve(self) -> None:
-        """Never again more than half of what λ is now."""
-        self.limit = self.current / 2
+        """Never again more than half of what λ is now, if it has risen."""
+        if self.current > 0:
+            self.limit = self.current / 2
 
     @mark_as_saver
     def _save(self, path: str | Path) -> None:
@@ -175,6 +189,12 @@ class RateSchedule:
 def rate_models(module: torch.nn.Module) -> list[RateModel]:
     """The rate models that are part of a module, or of several."""
     return [part for part in module.modules() if isinstance(part, RateModel)]
+
+
+def bit_prices(module: torch.nn.Module) -> list[BitPrice]:
+    """The prices above 0 that bits have in a module where it chooses codes."""
+    prices = [part for part in module.modules() if isinstance(part, BitPrice)]
+    return [price for price in prices if price.weight > 0]
 
 
 def save_or_undo(
@@ -214,7 +234,8 @@ def undo_collapse(
     Arguments
     ---------
     schedule : RateSchedule
-        λ, halved if need be. Nothing is done while it is 0.
+        λ, halved if need be, as is the price of bits in the search. Nothing
+        is done while bits cost nothing.
     checkpointer : Checkpointer
         Holds at least one checkpoint, and what it has to restore.
     rows : Sequence[CodebookUseRow]
@@ -233,7 +254,7 @@ def undo_collapse(
     name, value = next(iter(reached.items()))
     best = checkpointer.find_checkpoint(min_key=name)
     reason = collapse(rows, name, value, best.meta[name] if best else None)
-    found = reason is not None and schedule.current > 0
+    found = reason is not None and schedule.active
     # What one process takes for a collapse is one for all of them.
     if not sum_over_processes(torch.tensor(float(found))) > 0:
         return reached
@@ -244,13 +265,21 @@ def undo_collapse(
     too_much = schedule.current
     # What is frozen may not have been ready then.
     frozen = [copy.deepcopy(model.state_dict()) for model in schedule.alone]
+    shares = [float(price.share) for price in schedule.prices]
     _restore(checkpointer, good)
     for model, state in zip(schedule.alone, frozen, strict=True):
         model.load_state_dict(state)
+    for price, share in zip(schedule.prices, shares, strict=True):
+        price.halve(share)
     schedule.halve()
+    left = [f"{schedule.current:.3g}"]
+    # All parts of a quantizer have the same.
+    left += [
+        f"assignment_weight {one.reached:.3g}" for one in schedule.prices[:1]
+    ]
     logger.warning(
         f"the codes collapsed with rate_weight {too_much:.3g} ({reason}): "
-        f"back to {good.path.name}, going on with {schedule.current:.3g}"
+        f"back to {good.path.name}, going on with {' and '.join(left)}"
     )
     return {key: good.meta[key] for key in reached if key in good.meta}
 

@@ -59,7 +59,7 @@ def test_without_weight_a_training_is_the_papers_bit_for_bit(tmp_path):
     found = rated.split.state_dict()
     for name, value in paper.split.state_dict().items():
         assert torch.equal(found.pop(name), value), name
-    alone = ("rate_model", "moments")
+    alone = ("rate_model", "bit_price")
     assert found and all(any(part in name for part in alone) for name in found)
     codes = [
         [codes.tolist() for codes in brain.training_codes(DATA, LOADER)]

@@ -191,7 +191,7 @@ def test_context_of_a_choice_is_what_was_chosen_before():
     for number, codebook in enumerate(quantizer.codebooks):
         bits = known[number]
         distances = (residual.unsqueeze(2) - codebook.entries).square().sum(-1)
-        cheapest = (distances + quantizer.price * bits).argmin(-1)
+        cheapest = (distances + quantizer.bit_price.value * bits).argmin(-1)
         assert torch.equal(cheapest, codes[..., number])
         residual = residual - codebook(codes[..., number])
 
@@ -225,16 +225,16 @@ def test_the_price_follows_the_features_in_training_only():
         channels=6, **SMALL, recent_frames=0, assignment_weight=0.1, decay=0.5
     )
     quantizer.initialize(torch.randn(300, 6))
-    before = quantizer.price
+    before = quantizer.bit_price.value
     features = 10.0 * torch.randn(3, 400, 6)
     quantizer.eval()(features)
-    assert quantizer.price == before
+    assert quantizer.bit_price.value == before
     for _ in range(20):
         quantizer.train()(features)
-    followed = quantizer.price
+    followed = quantizer.bit_price.value
     assert 50 * before < followed < 200 * before
     quantizer(features, torch.zeros(3))
-    assert quantizer.price == followed
+    assert quantizer.bit_price.value == followed
 
 
 def test_a_bit_is_worth_its_weight_where_angles_count():
@@ -242,7 +242,7 @@ def test_a_bit_is_worth_its_weight_where_angles_count():
         channels=6, **SMALL, distance="cosine", assignment_weight=0.1
     )
     quantizer.initialize(10.0 * torch.randn(300, 6))
-    assert quantizer.price == 0.1
+    assert quantizer.bit_price.value == 0.1
 
 
 def test_a_model_that_is_only_run_may_lack_what_training_needs():
@@ -260,15 +260,16 @@ def test_training_may_go_on_with_another_weight():
     before = opinionated()
     after = RateAwareVectorQuantizer(channels=6, **SMALL, assignment_weight=0.1)
     after.load_state_dict(before.state_dict())
-    assert after.price == 0.1 * before.moments.spread > 0
+    spread = before.bit_price.moments.spread
+    assert after.bit_price.value == 0.1 * spread > 0
 
 
 @pytest.mark.parametrize(
     ("settings", "device", "training"),
     [
-        ({}, (), ("moments", "rate_model")),
-        ({"assignment_weight": 0.1}, ("moments", "rate_model"), ()),
-        ({"assignment_weight": 0.1, "recent_frames": 0}, ("moments",), ()),
+        ({}, (), ("bit_price", "rate_model")),
+        ({"assignment_weight": 0.1}, ("bit_price", "rate_model"), ()),
+        ({"assignment_weight": 0.1, "recent_frames": 0}, ("bit_price",), ()),
     ],
 )
 def test_only_a_device_that_chooses_holds_the_model(settings, device, training):

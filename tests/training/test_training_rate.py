@@ -183,12 +183,14 @@ class SignBrain(EnergyBrain):
         return 100.0 * float(torch.cat(self.errors).float().mean())
 
 
-def sign_brain(folder, weight, epochs, **options):
+def sign_brain(folder, weight, epochs, assignment_weight=0.0, **options):
     """A brain that begins with a model that is right, but for its cut."""
     brain = brain_in(
         folder,
         kind=SignBrain,
-        quantizer=partial(RATED, codebook_dim=None),
+        quantizer=partial(
+            RATED, codebook_dim=None, assignment_weight=assignment_weight
+        ),
         outputs=1,
         rate_weight=weight,
         epochs=epochs,
@@ -297,6 +299,61 @@ def test_a_resumed_training_knows_what_was_too_much(tmp_path):
     resumed = train_signs(sign_brain(tmp_path, weight=30.0, epochs=13))
     [(meta, _, _)] = resumed.hparams.train_logger.epochs
     assert meta["rate_weight"] == limit
+
+
+def priced_brain(folder, weight=0.0, **options):
+    """A brain that chooses entries by their bits, too."""
+    brain = sign_brain(folder, weight, assignment_weight=0.5, **options)
+    return brain, brain.bottleneck.quantizer.bit_price
+
+
+def test_a_price_in_the_search_is_halved_without_a_weight(tmp_path, caplog):
+    brain, price = priced_brain(tmp_path, epochs=1)
+    train_signs(brain)
+    best = brain.checkpointer.find_checkpoint(min_key="error_percent")
+    for left in ("0.25", "0.125"):
+        # The checkpoint that it goes back to has a share of its own.
+        meta = undo_collapse(
+            brain.rate_schedule,
+            brain.checkpointer,
+            rows_of(1.0),
+            {"error_percent": 60.0},
+        )
+        assert meta["error_percent"] == best.meta["error_percent"]
+        assert price.reached == float(left)
+        said = f"going on with 0 and assignment_weight {left}"
+        assert warnings_of(caplog)[-1].endswith(said)
+
+
+def test_a_price_in_the_search_is_halved_with_the_weight(tmp_path):
+    brain, price = priced_brain(tmp_path, weight=30.0, epochs=0)
+    train_signs(brain)
+    reached = {"error_percent": 60.0}
+    undo_collapse(
+        brain.rate_schedule, brain.checkpointer, rows_of(1.0), reached
+    )
+    assert (brain.rate_schedule.last, price.reached) == (15.0, 0.25)
+
+
+def test_price_is_kept_by_a_resumed_training_and_not_by_a_new_one(tmp_path):
+    brain, price = priced_brain(tmp_path / "one", epochs=1)
+    train_signs(brain)
+    price.halve(1.0)
+    brain.checkpointer.save_checkpoint()
+    resumed, price = priced_brain(tmp_path / "one", epochs=1)
+    train_signs(resumed)
+    assert price.reached == 0.25
+    new, price = priced_brain(tmp_path / "two", epochs=0)
+    new.bottleneck.load_state_dict(resumed.bottleneck.state_dict())
+    train_signs(new)
+    assert price.reached == 0.5
+
+
+def test_weight_that_has_not_risen_yet_is_not_halved():
+    schedule = schedule_of()
+    schedule.advance(1, 0)
+    schedule.halve()
+    assert schedule.last == 0.4
 
 
 def test_without_weight_nothing_is_looked_for(tmp_path, caplog):
