@@ -25,14 +25,10 @@ from speechbrain_acom.features import features_of
 from speechbrain_acom.metrics.codebook_use import CodebookUse, CodebookUseRow
 from speechbrain_acom.splits import Split, SplitResult
 from speechbrain_acom.training.checkpoints import same_model
+from speechbrain_acom.training.collapse import save_or_undo
 from speechbrain_acom.training.cuts import cuts
 from speechbrain_acom.training.distillation import Distillation
-from speechbrain_acom.training.rate import (
-    RateSchedule,
-    choice_key,
-    ramped,
-    save_or_undo,
-)
+from speechbrain_acom.training.rate import RateSchedule, choice_key, ramped
 from speechbrain_acom.training.rate_learning import RateLearningBrain
 from speechbrain_acom.training.stage import (
     RunningMeans,

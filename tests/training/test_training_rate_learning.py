@@ -9,7 +9,8 @@ from training_helpers import CHANNELS, EnergyBrain, brain_in, dataset_of, fit
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.metrics.codebook_use import CodebookUseRow
 from speechbrain_acom.quantizers import RateAwareVectorQuantizer
-from speechbrain_acom.training.rate import RateSchedule, undo_collapse
+from speechbrain_acom.training.collapse import undo_collapse
+from speechbrain_acom.training.rate import RateSchedule
 from speechbrain_acom.training.rate_learning import STEP_FACTOR, set_apart
 
 SMALL = {"num_codebooks": 2, "codebook_size": 8, "codebook_dim": 2}
