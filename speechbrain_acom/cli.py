@@ -21,6 +21,8 @@ from speechbrain_acom.version import __version__
 
 MODEL_VARIABLE = "ACOM_MODEL"
 MESSAGE_SUFFIX = ".acom"
+# How a figure of complexity is named.
+GMAC = "_gmac_per_s"
 # What is taken for audio inside a folder; a file may have any name.
 AUDIO_SUFFIXES = (
     ".aif .aiff .au .caf .flac .mp3 .oga .ogg .opus .w64 .wav".split()
@@ -93,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        if not options.model:
+        if "model" in options and not options.model:
             raise DataError(
                 f"model: found none, expected --model or {MODEL_VARIABLE}"
             )
@@ -174,6 +176,28 @@ def _parser() -> argparse.ArgumentParser:
             f"(default: {MODEL_VARIABLE})",
         )
         command.add_argument("-o", "--output", type=Path, help=output)
+    cost = commands.add_parser(
+        "complexity",
+        help="what a recipe's model takes on either side of the cut",
+        description="Multiply-adds a second of audio and parameters of the "
+        "untrained model of a YAML.",
+    )
+    cost.add_argument("hparams", type=Path, help="a recipe's YAML")
+    cost.add_argument(
+        "overrides",
+        nargs=argparse.REMAINDER,
+        metavar="--key=value",
+        help="keys of the YAML to replace, behind all else",
+    )
+    cost.add_argument(
+        "--seconds",
+        type=float,
+        default=4.0,
+        help="length of the clip (default: 4); attention takes more a second "
+        "in a longer one",
+    )
+    cost.set_defaults(run=_complexity)
+    for command in (encode, decode, fit, cost):
         command.add_argument(
             "--json", action="store_true", help="for machines to read"
         )
@@ -264,6 +288,25 @@ def _fit_prior(options: argparse.Namespace) -> int:
             f"model hash {done.model_hash}"
         )
     return _complain_of(done.skipped)
+
+
+def _complexity(options: argparse.Namespace) -> int:
+    import speechbrain
+
+    from speechbrain_acom.metrics.complexity import recipe_complexity
+
+    command = [str(options.hparams), *options.overrides]
+    _, _, overrides = speechbrain.parse_arguments(command)
+    cost = recipe_complexity(options.hparams, overrides, options.seconds)
+    if options.json:
+        print(_json(cost), end="")
+        return 0
+    for name, value in asdict(cost).items():
+        if name.endswith(GMAC):
+            print(f"{name.removesuffix(GMAC)}\t{value:.4g} GMAC/s")
+        else:
+            print(f"{name.replace('_', ' ')}\t{value}")
+    return 0
 
 
 def _found(

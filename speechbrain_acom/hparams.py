@@ -17,7 +17,7 @@ Everything else is HyperPyYAML as SpeechBrain uses it.
 import copy
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from ruamel.yaml.tag import Tag
 from speechbrain_acom.errors import ConfigurationError
 
 INCLUDE = "!include:"
+PLACEHOLDER = "!PLACEHOLDER"
 # How Python says that a class of the YAML has no such argument.
 UNKNOWN_ARGUMENT = re.compile(
     r"(?P<owner>\w+)(\.__init__)?\(\) got an unexpected keyword argument "
@@ -68,8 +69,13 @@ def load_hparams(path: str | Path, overrides: str | dict = "") -> dict:
     >>> load_hparams(folder / "more.yaml")
     {'a': 5, 'b': 6}
     """
+    return _load(resolve_hparams(path, overrides))
+
+
+def _load(text: str) -> dict:
+    """Build the objects of a resolved document."""
     try:
-        return load_hyperpyyaml(resolve_hparams(path, overrides))
+        return load_hyperpyyaml(text)
     except TypeError as error:
         found = UNKNOWN_ARGUMENT.search(str(error.args[-1:]))
         if found is None:
@@ -106,15 +112,64 @@ def load_key(path: str | Path, key: str) -> Any:
     >>> load_key(path, "a")
     ReLU()
     """
-    tree = read_tree(path)
-    if key not in tree:
-        raise ConfigurationError(str(path), f"no key {key}", "one of its own")
-    kept = {key: tree[key]}
+    return _built(read_tree(path), [key], path)[key]
+
+
+def load_keys(
+    path: str | Path, keys: Sequence[str], overrides: str | dict = ""
+) -> dict:
+    """Build some keys of a YAML file or a variant, and nothing else.
+
+    What a command has to give, a ``!PLACEHOLDER``, need not be given where
+    none of these keys depends on it.
+
+    Arguments
+    ---------
+    path, overrides
+        As for :func:`load_hparams`.
+    keys : Sequence[str]
+        Top-level keys.
+
+    Returns
+    -------
+    dict
+        The keys and their objects, which share what they share in the file.
+
+    Raises
+    ------
+    ConfigurationError
+        As :func:`load_hparams`; also if a key is missing.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "train.yaml"
+    >>> _ = path.write_text("data: !PLACEHOLDER\\na: 3\\nb: !ref <a> * 2\\n")
+    >>> load_keys(path, ["b"])
+    {'b': 6}
+    """
+    given = _parsed(overrides) if isinstance(overrides, str) else overrides
+    absent = {
+        key: ""
+        for key, node in read_tree(path).items()
+        if _tag(node) == PLACEHOLDER
+    }
+    text = resolve_hparams(path, {**absent, **given})
+    return _built(ruamel.yaml.YAML().load(text), keys, path)
+
+
+def _built(tree: dict, keys: Sequence[str], path: str | Path) -> dict:
+    """Build some keys of a resolved file."""
+    for key in keys:
+        if key not in tree:
+            raise ConfigurationError(
+                str(path), f"no key {key}", "one of its own"
+            )
+    kept = {key: tree[key] for key in keys}
     # They belong to other keys, as often as not.
     _drop_comments(kept)
     text = StringIO()
     ruamel.yaml.YAML().dump(kept, text)
-    return load_hyperpyyaml(text.getvalue())[key]
+    return _load(text.getvalue())
 
 
 def resolve_hparams(path: str | Path, overrides: str | dict = "") -> str:

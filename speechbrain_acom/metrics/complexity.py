@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,10 +10,15 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.hparams import load_keys
 from speechbrain_acom.splits.contract import HALVES, Split
 from speechbrain_acom.splits.modes import evaluation_mode
 
 GIGA = 1e9
+# What a recipe's YAML has for :func:`complexity`, in the order of its arguments.
+KEYS = ("split", "compute_features", "sample_rate")
+LEAST_SECONDS = 0.1
 
 
 @dataclass
@@ -116,6 +122,40 @@ def complexity(
         device_parameters=parameters["device"],
         cloud_parameters=parameters["cloud"],
     )
+
+
+def recipe_complexity(
+    path: str | Path, overrides: str | dict = "", seconds: float = 4.0
+) -> Complexity:
+    """Count what the model of a recipe's YAML takes, untrained.
+
+    Arguments
+    ---------
+    path : str | Path
+        The YAML; it needs ``split``, ``compute_features`` and
+        ``sample_rate``.
+    overrides : str | dict
+        Top-level keys to replace, as ``speechbrain.parse_arguments`` gives.
+    seconds : float
+        Length of the clip.
+
+    Returns
+    -------
+    Complexity
+        As :func:`complexity`.
+
+    Raises
+    ------
+    ConfigurationError
+        If the YAML cannot be built, or the clip is shorter than 0.1 s.
+    """
+    # Shorter ones leave nothing behind some front ends.
+    if not seconds >= LEAST_SECONDS:
+        raise ConfigurationError(
+            "seconds", seconds, f"at least {LEAST_SECONDS}"
+        )
+    found = load_keys(path, KEYS, overrides)
+    return complexity(*(found[key] for key in KEYS), seconds)
 
 
 def _walk(
