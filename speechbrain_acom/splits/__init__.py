@@ -14,6 +14,10 @@ from speechbrain_acom.splits.contract import (  # noqa: E402
     SplitResult,
 )
 from speechbrain_acom.splits.ecapa import EcapaSplit  # noqa: E402
+from speechbrain_acom.splits.encoder_decoder import (  # noqa: E402
+    EncoderDecoderSplit,
+    TextDecoder,
+)
 from speechbrain_acom.splits.layers import (  # noqa: E402
     ClassifierSplit,
     LayeredSplit,
@@ -42,6 +46,7 @@ __all__ = [
     "CutFrames",
     "DeviceHalf",
     "EcapaSplit",
+    "EncoderDecoderSplit",
     "FilterBankEncoder",
     "LastChannels",
     "LayeredSplit",
@@ -51,6 +56,7 @@ __all__ = [
     "SlimCnn14",
     "Split",
     "SplitResult",
+    "TextDecoder",
     "check_no_leak",
     "code_leak",
     "gradient_leak",

@@ -17,12 +17,13 @@ from speechbrain_acom.splits import (
     Cnn14Split,
     ConformerSplit,
     EcapaSplit,
+    EncoderDecoderSplit,
     SlimCnn14,
     Split,
 )
 
 MEL_BINS = 40
-NUM_LAYERS = {"conformer": 3, "ecapa": 6, "cnn14": 7}
+NUM_LAYERS = {"conformer": 3, "encoder_decoder": 3, "ecapa": 6, "cnn14": 7}
 CUT_POINTS = [
     (family, split_layer)
     for family, num_layers in NUM_LAYERS.items()
@@ -50,13 +51,15 @@ class Family:
     cut: Callable[..., Split]
 
 
-def conformer(**changes) -> Family:
+def conformer_parts(**changes) -> torch.nn.ModuleList:
+    """Front end, transformer and a head; changes are the transformer's."""
     options = {
         "attention_type": "RelPosMHAXL",
         "encoder_module": "conformer",
         "causal": False,
         "dropout": 0.0,
         "kernel_size": 7,
+        "num_decoder_layers": 0,
     }
     front_end = ConvolutionFrontEnd(
         input_shape=(None, None, MEL_BINS),
@@ -74,18 +77,34 @@ def conformer(**changes) -> Family:
         d_model=32,
         nhead=4,
         num_encoder_layers=3,
-        num_decoder_layers=0,
         d_ffn=48,
         normalize_before=True,
         **(options | changes),
     )
     head = torch.nn.Linear(32, 5)
+    return torch.nn.ModuleList([front_end, transformer, head])
+
+
+def conformer(**changes) -> Family:
+    parts = conformer_parts(**changes)
+    front_end, transformer, head = parts
 
     def unsplit(features: Tensor, lengths: Tensor) -> Tensor:
         return head(transformer.encode(front_end(features), lengths))
 
-    parts = torch.nn.ModuleList([front_end, transformer, head])
     return Family(parts, unsplit, partial(ConformerSplit, *parts))
+
+
+def encoder_decoder(**changes) -> Family:
+    """With an attention decoder; the encoder's states are its output."""
+    parts = conformer_parts(**({"num_decoder_layers": 2} | changes))
+    parts.append(torch.nn.Linear(32, 5))
+    front_end, transformer, *_ = parts
+
+    def unsplit(features: Tensor, lengths: Tensor) -> Tensor:
+        return transformer.encode(front_end(features), lengths)
+
+    return Family(parts, unsplit, partial(EncoderDecoderSplit, *parts))
 
 
 def ecapa(blocks: int = 4) -> Family:
@@ -122,7 +141,12 @@ def cnn14(**changes) -> Family:
     return Family(parts, unsplit, partial(Cnn14Split, *parts))
 
 
-BUILDERS = {"conformer": conformer, "ecapa": ecapa, "cnn14": cnn14}
+BUILDERS = {
+    "conformer": conformer,
+    "encoder_decoder": encoder_decoder,
+    "ecapa": ecapa,
+    "cnn14": cnn14,
+}
 
 
 @pytest.fixture
