@@ -25,7 +25,12 @@ from urllib.parse import quote
 
 import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
-from ruamel.yaml.comments import Comment, CommentedBase, CommentedMap
+from ruamel.yaml.comments import (
+    Comment,
+    CommentedBase,
+    CommentedMap,
+    CommentedSeq,
+)
 from ruamel.yaml.tag import Tag
 
 from speechbrain_acom.errors import ConfigurationError
@@ -165,8 +170,7 @@ def _built(tree: dict, keys: Sequence[str], path: str | Path) -> dict:
                 str(path), f"no key {key}", "one of its own"
             )
     kept = {key: tree[key] for key in keys}
-    # They belong to other keys, as often as not.
-    _drop_comments(kept)
+    drop_layout(kept)
     text = StringIO()
     ruamel.yaml.YAML().dump(kept, text)
     return _load(text.getvalue())
@@ -250,8 +254,7 @@ def write_variant(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tree = CommentedMap(copy.deepcopy(dict(keys)))
-    # They belong to other keys, as often as not.
-    _drop_comments(tree)
+    drop_layout(tree)
     tree.yaml_set_ctag(_include_tag(base, path.parent))
     _move_includes(tree, Path(), path.parent)
     with path.open("w", encoding="utf-8") as file:
@@ -308,11 +311,23 @@ def _children(node: object) -> list:
     return node if isinstance(node, list) else []
 
 
-def _drop_comments(node: object) -> None:
+def drop_layout(node: object) -> None:
+    """Drop comments and flow style of a node and all that it holds, in place.
+
+    Of part of a file comments belong to other keys, as often as not, and what
+    was a name inside brackets becomes all that the name stood for.
+
+    Arguments
+    ---------
+    node : object
+        What ``ruamel.yaml`` read, or part of it.
+    """
     if isinstance(node, CommentedBase):
         setattr(node, Comment.attrib, Comment())
+    if isinstance(node, CommentedMap | CommentedSeq):
+        node.fa.set_block_style()
     for child in _children(node):
-        _drop_comments(child)
+        drop_layout(child)
 
 
 def _include_tag(target: str | Path, folder: Path) -> Tag:

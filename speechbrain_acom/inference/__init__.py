@@ -16,6 +16,7 @@ from speechbrain_acom.inference.session import AcomSession  # noqa: E402
 from speechbrain_acom.inference.tasks import (  # noqa: E402
     AcomASR,
     AcomClassifier,
+    AcomEncoderDecoderASR,
     Label,
     load_interface,
 )
@@ -23,6 +24,7 @@ from speechbrain_acom.inference.tasks import (  # noqa: E402
 __all__ = [
     "AcomASR",
     "AcomClassifier",
+    "AcomEncoderDecoderASR",
     "AcomInterface",
     "AcomSession",
     "Label",

@@ -14,7 +14,7 @@ continuous model becomes the files that a SpeechBrain user would expect:
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,12 +23,12 @@ from typing import TypeAlias
 import ruamel.yaml
 import sentencepiece
 import torch
-from ruamel.yaml.comments import Comment, CommentedBase
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_acom.entropy.priors import Prior, prior_digest, save_prior
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.hparams import drop_layout
 from speechbrain_acom.inference.folder import (
     HPARAMS_FILES,
     checked_files,
@@ -91,6 +91,7 @@ def export_coded(
     prior: Prior,
     vocabulary: Vocabulary,
     interface: type[AcomInterface],
+    cloud_only: Mapping[str, torch.nn.Module] | None = None,
 ) -> Path:
     """Write a coded model in two halves.
 
@@ -110,6 +111,9 @@ def export_coded(
         What turns the cloud half's output into text or a label.
     interface : type[AcomInterface]
         The task's interface, which says what else inference needs.
+    cloud_only : Mapping[str, Module] | None
+        Modules beside the split that only the cloud needs, by their keys of
+        the YAML; see :func:`cloud_modules`.
 
     Returns
     -------
@@ -121,27 +125,52 @@ def export_coded(
     ConfigurationError
         If the YAML lacks a key that inference needs.
     """
-    folder = _fresh(folder)
+    folder, more = _fresh(folder), dict(cloud_only or {})
     for half in HALVES:
         torch.save(split.half_state_dict(half), folder / f"{half}.ckpt")
     normalize._save(folder / "normalize.ckpt")
     save_prior(prior, folder / "prior.ckpt")
     _save_vocabulary(vocabulary, folder / f"{interface.VOCABULARY}.ckpt")
+    for name, module in more.items():
+        torch.save(module.state_dict(), folder / f"{name}.ckpt")
     model_hash = hash_model(split, prior)
     for half, parts in (
         ("device", DEVICE_FILES),
-        ("cloud", (*CLOUD_FILES, interface.VOCABULARY)),
-        ("both", (*ALL_FILES, interface.VOCABULARY)),
+        ("cloud", (*CLOUD_FILES, interface.VOCABULARY, *more)),
+        ("both", (*ALL_FILES, interface.VOCABULARY, *more)),
     ):
         modules = needed_modules(half, interface)
+        if half != "device":
+            modules = [*modules, *more]
         keys = ["sample_rate", *modules]
         if half != "device":
             keys += [interface.VOCABULARY, *interface.TASK_KEYS]
         text = _kept_yaml(hyperparams_file, keys) + _added_yaml(
-            half, parts, model_hash, interface, folder
+            half, parts, modules, model_hash, interface, folder
         )
         (folder / HPARAMS_FILES[half]).write_text(text, encoding="utf-8")
     return folder
+
+
+def cloud_modules(
+    hparams: Mapping, interface: type[AcomInterface]
+) -> dict[str, torch.nn.Module]:
+    """What of a recipe's modules beside the split the cloud needs.
+
+    Arguments
+    ---------
+    hparams : Mapping
+        The recipe's hyperparameters.
+    interface : type[AcomInterface]
+        The task's interface.
+
+    Returns
+    -------
+    dict[str, Module]
+        Those that the recipe has.
+    """
+    found = {name: hparams.get(name) for name in interface.CLOUD_MODULES}
+    return {name: module for name, module in found.items() if module}
 
 
 def hash_model(split: Split, prior: Prior) -> bytes:
@@ -306,26 +335,16 @@ def _kept_yaml(hyperparams_file: str | Path, keys: Sequence[str]) -> str:
                 str(hyperparams_file), f"no key {key}", "what inference needs"
             )
     kept = {key: trained[key] for key in keys}
-    # They belong to keys that are left out, as often as not.
-    _drop_comments(kept)
+    drop_layout(kept)
     text = StringIO()
     yaml.dump(kept, text)
     return text.getvalue()
 
 
-def _drop_comments(node: object) -> None:
-    if isinstance(node, CommentedBase):
-        setattr(node, Comment.attrib, Comment())
-    if isinstance(node, dict):
-        node = list(node.values())
-    if isinstance(node, list):
-        for child in node:
-            _drop_comments(child)
-
-
 def _added_yaml(
     half: str,
     parts: Sequence[str],
+    modules: Sequence[str],
     model_hash: bytes,
     interface: type[AcomInterface],
     folder: Path,
@@ -335,7 +354,7 @@ def _added_yaml(
     lines += [f"half: {half}"]
     lines += [f"interface: {interface.__name__}"]
     lines += [f'model_hash: "{model_hash.hex()}"', "modules:"]
-    for name in needed_modules(half, interface):
+    for name in modules:
         lines += [f"    {name}: !ref <{name}>"]
     lines += [
         "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer"

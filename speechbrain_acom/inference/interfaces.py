@@ -66,6 +66,9 @@ class AcomInterface(Pretrained):
     # the task needs; the export copies them from the training YAML.
     VOCABULARY = ""
     TASK_KEYS: tuple[str, ...] = ()
+    # Keys of modules beside the split that the cloud needs where the training
+    # YAML has them, such as a language model.
+    CLOUD_MODULES: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import speechbrain as sb
 import torch
@@ -81,6 +82,36 @@ class AcomASR(AcomInterface):
         return self.decode(message, MAX_FRAMES)
 
 
+class AcomEncoderDecoderASR(AcomASR):
+    """Speech to bytes, bytes to text by a search with an attention decoder.
+
+    Arguments, attributes, errors: as :class:`AcomInterface`.
+
+    Example
+    -------
+    >>> from_hparams = AcomEncoderDecoderASR.from_hparams
+    >>> cloud = from_hparams("folder", half="cloud")  # doctest: +SKIP
+    >>> cloud.decode(message)  # doctest: +SKIP
+    'TURN ON THE LIGHT'
+    """
+
+    TASK_KEYS = ("test_search",)
+    CLOUD_MODULES = ("lm_model",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.loaded_half != "device":
+            # A search only decodes: encoder layers stand in the halves.
+            self.hparams.test_search.model.encoder = None
+
+    def answer(self, output: Tensor) -> str:
+        """Text of the encoder's states, (1, frame, channel)."""
+        lengths = torch.ones(1, device=output.device)
+        with torch.no_grad():
+            tokens, *_ = self.hparams.test_search(output, lengths)
+        return tokens_to_text(self.hparams.tokenizer, tokens[0])
+
+
 class AcomClassifier(AcomInterface):
     """Sound to bytes, bytes to a label with its score.
 
@@ -132,7 +163,10 @@ class AcomClassifier(AcomInterface):
         return self.decode(message, MAX_FRAMES)
 
 
-INTERFACES = {kind.__name__: kind for kind in (AcomASR, AcomClassifier)}
+INTERFACES = {
+    kind.__name__: kind
+    for kind in (AcomASR, AcomEncoderDecoderASR, AcomClassifier)
+}
 
 
 def load_interface(source: str | Path, half: str = "both") -> AcomInterface:
@@ -148,7 +182,7 @@ def load_interface(source: str | Path, half: str = "both") -> AcomInterface:
     Returns
     -------
     AcomInterface
-        An :class:`AcomASR` or :class:`AcomClassifier`.
+        One of this module's classes.
 
     Raises
     ------

@@ -23,6 +23,7 @@ from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference import AcomInterface
 from speechbrain_acom.inference.export import (
     Vocabulary,
+    cloud_modules,
     export_coded,
     export_continuous,
 )
@@ -164,6 +165,7 @@ def _export(
         prior,
         task.vocabulary,
         task.interface,
+        cloud_modules(hparams, task.interface),
     )
 
 

@@ -13,11 +13,15 @@ from speechbrain_acom.training.classification import (  # noqa: E402
     ClassificationBrain,
 )
 from speechbrain_acom.training.ctc import CTCBrain  # noqa: E402
+from speechbrain_acom.training.encoder_decoder import (  # noqa: E402
+    EncoderDecoderBrain,
+)
 
 __all__ = [
     "AcomBrain",
     "CTCBrain",
     "ClassificationBrain",
+    "EncoderDecoderBrain",
     "start_from_data",
     "training_codes",
 ]

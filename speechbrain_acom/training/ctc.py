@@ -90,14 +90,17 @@ class CTCBrain(AcomBrain):
             split_tokens=True
         )
 
-    def update_metrics(self, result: SplitResult, batch: Any) -> None:
-        """Decode greedily and count the errors of a batch."""
-        tokens = sb.decoders.ctc_greedy_decode(
+    def recognized(self, result: SplitResult) -> list[list[int]]:
+        """Tokens of every utterance of a batch, decoded greedily."""
+        return sb.decoders.ctc_greedy_decode(
             result.output, result.lengths, self.hparams.blank_index
         )
+
+    def update_metrics(self, result: SplitResult, batch: Any) -> None:
+        """Count the errors of a batch."""
         predicted = [
             tokens_to_text(self.hparams.tokenizer, sequence).split()
-            for sequence in tokens
+            for sequence in self.recognized(result)
         ]
         target = [words.split() for words in batch.words]
         self.words.append(batch.id, predicted, target)

@@ -4,18 +4,26 @@ SpeechBrain's own transfer only warns of weights that are missing or left
 over, and a model that starts half trained says nothing about its cut.
 """
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from speechbrain.utils.checkpoints import torch_patched_state_dict_load
+from speechbrain.utils.fetching import fetch
 from speechbrain.utils.parameter_transfer import Pretrainer
 
 from speechbrain_acom.errors import ConfigurationError
 
-KEY = "pretrained_path"
-# The loadable that holds the unsplit model's weights.
-MODEL = "model"
+KEY, LM_KEY = "pretrained_path", "lm_path"
+# An owner and a model; folders are looked for first.
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+# Loadables whose weights all have to be in the file, and no others.
+STRICT = ("model", "lm")
+# What files of SpeechBrain's own models are called, beside the loadable's name.
+OTHER_NAMES = {"model": ("asr",), "normalize": ("normalizer", "mean_var_norm")}
 
 
 def load_pretrained(pretrainer: Pretrainer, source: str) -> None:
@@ -27,8 +35,9 @@ def load_pretrained(pretrainer: Pretrainer, source: str) -> None:
         Its loadable ``model`` is a module, whose weights all have to be in
         the file, and no others.
     source : str
-        Folder that holds a file ``<loadable>.ckpt`` for every loadable, as a
-        continuous run exports it.
+        Folder, or a name on the hub, that holds a file ``<loadable>.ckpt``
+        for every loadable, as a continuous run exports it; ``asr.ckpt`` and
+        ``normalizer.ckpt``, as SpeechBrain's own models have them, will do.
 
     Raises
     ------
@@ -41,39 +50,106 @@ def load_pretrained(pretrainer: Pretrainer, source: str) -> None:
     >>> load_pretrained(Pretrainer(loadables={"model": None}), "no/such/folder")
     Traceback (most recent call last):
     ...
-    speechbrain_acom.errors.ConfigurationError: pretrained_path: found 'no/such/folder', expected the folder export of a continuous run
+    speechbrain_acom.errors.ConfigurationError: pretrained_path: found 'no/such/folder', expected the folder export of a continuous run, or a model's name on the hub
     """
-    expected = "the folder export of a continuous run"
-    if not Path(source).is_dir():
-        raise ConfigurationError(KEY, source, expected)
-    for name in pretrainer.loadables:
-        if not Path(source, f"{name}.ckpt").is_file():
+    expected = (
+        "the folder export of a continuous run, or a model's name on the hub"
+    )
+    _load_all(KEY, pretrainer, source, expected)
+
+
+def load_language_model(pretrainer: Pretrainer, source: str) -> None:
+    """Load a language model and the tokens that it knows.
+
+    Arguments
+    ---------
+    pretrainer : Pretrainer
+        Its loadables are ``lm``, whose weights all have to be in the file,
+        and no others, and ``tokenizer``.
+    source : str
+        Folder, or a name on the hub, that holds ``lm.ckpt`` and
+        ``tokenizer.ckpt``.
+
+    Raises
+    ------
+    ConfigurationError
+        As :func:`load_pretrained`.
+    """
+    expected = "a folder or a name on the hub, of a language model"
+    _load_all(LM_KEY, pretrainer, source, expected)
+
+
+def _load_all(
+    key: str, pretrainer: Pretrainer, source: str, expected: str
+) -> None:
+    # All files first: nothing is loaded where one is missing.
+    paths = {
+        name: _file(key, name, source, expected)
+        for name in pretrainer.loadables
+    }
+    for name, path in paths.items():
+        _load(key, name, pretrainer.loadables[name], path)
+
+
+def _file(key: str, name: str, source: str, expected: str) -> Path:
+    """The file of a loadable, from the hub if need be."""
+    files = [f"{one}.ckpt" for one in (name, *OTHER_NAMES.get(name, ()))]
+    if Path(source).is_dir():
+        found = [Path(source, file) for file in files]
+        found = [path for path in found if path.is_file()]
+    elif HUB_NAME.fullmatch(source):
+        found = _fetched(key, source, files)
+    else:
+        raise ConfigurationError(key, source, expected)
+    if not found:
+        raise ConfigurationError(
+            key, source, f"{expected}: this one has no {' or '.join(files)}"
+        )
+    return found[0]
+
+
+def _fetched(key: str, source: str, files: Sequence[str]) -> list[Path]:
+    """The first of these files that the hub, or its cache here, has."""
+    for file in files:
+        try:
+            return [Path(fetch(file, source))]
+        except EntryNotFoundError:
+            continue
+        # Nothing there by that name, no network, or no right to it.
+        except (HfHubHTTPError, OSError, ValueError) as error:
+            reason = str(error).strip().split("\n")[0]
             raise ConfigurationError(
-                KEY, source, f"{expected}: this folder has no {name}.ckpt"
-            )
-    for name, loadable in pretrainer.loadables.items():
-        _load(name, loadable, Path(source, f"{name}.ckpt"))
+                key,
+                source,
+                f"a folder, or a name on the hub that can be fetched ({reason})",
+            ) from error
+    return []
 
 
-def _load(name: str, loadable: Any, path: Path) -> None:
-    """Load one file as SpeechBrain does, and the model's strictly."""
-    hooks = {MODEL: load_strictly}
-    single = Pretrainer(loadables={name: loadable}, custom_hooks=hooks)
-    single.collect_files(str(path.parent))
+def _load(key: str, name: str, loadable: Any, path: Path) -> None:
+    """Load one file as SpeechBrain does, and all of a model's weights."""
+    if name in STRICT:
+        load_strictly(loadable, path, key)
+        return
+    single = Pretrainer(loadables={name: loadable}, paths={name: str(path)})
+    single.collect_files()
     try:
         single.load_collected()
-    except ConfigurationError:
-        raise
     except Exception as error:
         # Files of many kinds, each of which fails in its own way.
-        raise ConfigurationError(
-            KEY,
-            str(path),
-            f"a file as it was exported: loading ends in {type(error).__name__}",
-        ) from error
+        raise _unlike_export(key, path, error) from error
 
 
-def load_strictly(module: torch.nn.Module, path: str | Path) -> None:
+def _unlike_export(key: str, path: Path, error: Exception) -> Exception:
+    kind = type(error).__name__
+    return ConfigurationError(
+        key, str(path), f"a file as it was exported: loading ends in {kind}"
+    )
+
+
+def load_strictly(
+    module: torch.nn.Module, path: str | Path, key: str = KEY
+) -> None:
     """Load a file of weights that fits a module exactly.
 
     Arguments
@@ -82,11 +158,13 @@ def load_strictly(module: torch.nn.Module, path: str | Path) -> None:
         What to load into.
     path : str | Path
         A state dictionary that ``torch.save`` wrote.
+    key : str
+        What the recipe calls where it comes from.
 
     Raises
     ------
     ConfigurationError
-        If a weight is missing, unknown or of another shape; the message has
+        If the file cannot be read, or a weight is missing, unknown or of another shape; the message has
         the first one. The module is then as it was.
 
     Example
@@ -98,7 +176,10 @@ def load_strictly(module: torch.nn.Module, path: str | Path) -> None:
     ...
     speechbrain_acom.errors.ConfigurationError: pretrained_path: found '.../model.ckpt', expected weight of shape (2, 4), not (2, 3): was that model built with other hyperparameters?
     """
-    given = torch_patched_state_dict_load(path)
+    try:
+        given = torch_patched_state_dict_load(path)
+    except Exception as error:
+        raise _unlike_export(key, Path(path), error) from error
     wanted = module.state_dict()
     for name in sorted(wanted.keys() | given.keys()):
         if name not in given:
@@ -111,7 +192,7 @@ def load_strictly(module: torch.nn.Module, path: str | Path) -> None:
         else:
             continue
         raise ConfigurationError(
-            KEY,
+            key,
             str(path),
             f"{expected}: was that model built with other hyperparameters?",
         )

@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from prepare_helpers import RECIPES
 
 ASR = RECIPES / "LibriSpeech" / "ASR" / "CTC"
+ENCODER_DECODER = ASR.with_name("transformer")
 SOUND = RECIPES / "UrbanSound8k" / "SoundClassification"
 
 # Small enough for seconds; each recipe's own YAML says the rest.
@@ -69,7 +70,8 @@ def command(recipe, hparams, folder, *flags, launcher=(), **overrides):
         sys.executable,
         *launcher,
         "train.py",
-        f"hparams/{hparams}.yaml",
+        # A file of the recipe's, or the path of another one.
+        os.path.join("hparams", f"{hparams}.yaml"),
         *flags,
         *(f"--{key}={value}" for key, value in overrides.items()),
     ], {

@@ -1,10 +1,14 @@
+from unittest.mock import Mock
+
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.parameter_transfer import Pretrainer
 
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.training import pretrained
 from speechbrain_acom.training.pretrained import load_pretrained
 
 
@@ -96,3 +100,48 @@ def test_missing_or_damaged_file_is_named(export, name):
 def test_missing_folder_is_named_and_not_looked_for_elsewhere(tmp_path, name):
     assert str(tmp_path / name) in error_of(tmp_path / name)
     assert f"'{name}'" in error_of(name)
+
+
+def as_on_the_hub(folder):
+    """Give the files the names that SpeechBrain's own models have."""
+    (folder / "model.ckpt").rename(folder / "asr.ckpt")
+    (folder / "normalize.ckpt").rename(folder / "normalizer.ckpt")
+
+
+def test_names_of_models_on_the_hub_will_do(export):
+    folder, state = export
+    as_on_the_hub(folder)
+    loading = pretrainer()
+    load_pretrained(loading, str(folder))
+    loaded = loading.loadables["model"].state_dict()
+    assert torch.equal(loaded["0.weight"], state["0.weight"])
+    assert loading.loadables["normalize"].count == 10
+
+
+def test_what_is_no_folder_is_fetched_from_the_hub(export, monkeypatch):
+    folder, state = export
+    as_on_the_hub(folder)
+    asked = []
+
+    def fetched(file, source):
+        asked.append((source, file))
+        if not (folder / file).is_file():
+            raise EntryNotFoundError("404", response=Mock())
+        return folder / file
+
+    monkeypatch.setattr(pretrained, "fetch", fetched)
+    loading = pretrainer()
+    load_pretrained(loading, "owner/name")
+    loaded = loading.loadables["model"].state_dict()
+    assert torch.equal(loaded["0.weight"], state["0.weight"])
+    assert ("owner/name", "asr.ckpt") in asked
+    (folder / "asr.ckpt").unlink()
+    assert "has no model.ckpt or asr.ckpt" in error_of("owner/name")
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch):
+    def unreachable(file, source):
+        raise OSError("no route to host\nand more")
+
+    monkeypatch.setattr(pretrained, "fetch", unreachable)
+    assert "(no route to host)" in error_of("owner/name")
