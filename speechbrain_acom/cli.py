@@ -93,7 +93,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 if something could not be coded. A command line
         that cannot be understood exits with 2.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, overrides = parser.parse_known_args(arguments)
+    if "overrides" in options:
+        options.overrides = overrides
+    elif overrides:
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     try:
         if "model" in options and not options.model:
             raise DataError(
@@ -179,16 +184,12 @@ def _parser() -> argparse.ArgumentParser:
     cost = commands.add_parser(
         "complexity",
         help="what a recipe's model takes on either side of the cut",
+        usage="acom complexity hparams [--key=value ...] [--seconds s] [--json]",
         description="Multiply-adds a second of audio and parameters of the "
-        "untrained model of a YAML.",
+        "untrained model of a YAML, with keys of it replaced.",
+        allow_abbrev=False,
     )
     cost.add_argument("hparams", type=Path, help="a recipe's YAML")
-    cost.add_argument(
-        "overrides",
-        nargs=argparse.REMAINDER,
-        metavar="--key=value",
-        help="keys of the YAML to replace, behind all else",
-    )
     cost.add_argument(
         "--seconds",
         type=float,
@@ -196,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
         help="length of the clip (default: 4); attention takes more a second "
         "in a longer one",
     )
-    cost.set_defaults(run=_complexity)
+    cost.set_defaults(run=_complexity, overrides=[])
     for command in (encode, decode, fit, cost):
         command.add_argument(
             "--json", action="store_true", help="for machines to read"

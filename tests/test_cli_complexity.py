@@ -66,6 +66,7 @@ def test_without_json_a_line_a_figure(capsys):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
+        ([CODED, "--split_layer=99", "--json"], "split_layer: found 99"),
         (["no.yaml"], "hparams file: found 'no.yaml', expected a YAML file"),
         ([CODED, "--no_key=1"], "--no_key: found 1, expected one of: seed"),
         (
@@ -80,6 +81,19 @@ def test_mistakes_are_one_line(capsys, command, said):
     assert main(["complexity", *map(str, command)]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"acom: {said}")
+
+
+def test_keys_and_options_come_in_any_order(capsys):
+    first = counted(capsys, "--split_layer=1", CODED, "--seconds=2")
+    last = counted(capsys, CODED, "--seconds", 2, "--split_layer=1", "--json")
+    assert first == last
+
+
+def test_other_commands_take_no_keys(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["encode", "a.wav", "--split_layer=1"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --split_layer=1" in capsys.readouterr().err
 
 
 def test_yaml_without_a_split_is_named(capsys, tmp_path):
