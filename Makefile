@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo lobes rate_training entropy packet_loss session_endings test lint unit results clean
+.PHONY: help install demo lobes rate_training entropy packet_loss session_endings complexity test lint unit results clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -55,6 +55,9 @@ packet_loss: install  ## lose packets of the digits (minutes), after rate_traini
 
 session_endings: install  ## compare ways to end messages (minutes), after rate_training
 	$(BIN)/python benchmarks/session_endings.py --runs digits=$(DIGITS)/rvq digits_rated=$(DIGITS)/rate_1
+
+complexity: install  ## count what models take on either side of the cut (minutes)
+	$(BIN)/python benchmarks/complexity.py
 
 test: lint unit  ## set up from nothing, then lint, doctests and all tests
 
