@@ -87,19 +87,23 @@ class Session:
     ending: Ending = field(default_factory=ByteLength)
     checksum: bool = False
     max_frames: int | None = None
+    _handshake: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_model_hash(self.model_hash)
         check_max_frames(self.max_frames)
-
-    def handshake(self) -> bytes:
-        """Seven bytes that name the model, its prior and the settings."""
-        return (
+        # Once: all of the prior is read for it, which may be megabytes.
+        handshake = (
             first_byte(SESSION)
             + self.model_hash
             + prior_digest(self.prior)[:_DIGEST_BYTES]
             + self._settings_digest()
         )
+        object.__setattr__(self, "_handshake", handshake)
+
+    def handshake(self) -> bytes:
+        """Seven bytes that name the model, its prior and the settings."""
+        return self._handshake
 
     def check(self, handshake: bytes) -> None:
         """Make sure that the other side has agreed on the same.
