@@ -25,12 +25,7 @@ from urllib.parse import quote
 
 import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
-from ruamel.yaml.comments import (
-    Comment,
-    CommentedBase,
-    CommentedMap,
-    CommentedSeq,
-)
+from ruamel.yaml.comments import Comment, CommentedBase, CommentedMap
 from ruamel.yaml.tag import Tag
 
 from speechbrain_acom.errors import ConfigurationError
@@ -312,7 +307,7 @@ def _children(node: object) -> list:
 
 
 def drop_layout(node: object) -> None:
-    """Drop comments and flow style of a node and all that it holds, in place.
+    """Drop comments of a node and all that it holds, in place, and brackets.
 
     Of part of a file comments belong to other keys, as often as not, and what
     was a name inside brackets becomes all that the name stood for.
@@ -324,9 +319,10 @@ def drop_layout(node: object) -> None:
     """
     if isinstance(node, CommentedBase):
         setattr(node, Comment.attrib, Comment())
-    if isinstance(node, CommentedMap | CommentedSeq):
+    children = _children(node)
+    if isinstance(node, CommentedBase) and any(map(_children, children)):
         node.fa.set_block_style()
-    for child in _children(node):
+    for child in children:
         drop_layout(child)
 
 

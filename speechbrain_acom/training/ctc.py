@@ -5,10 +5,14 @@ from typing import Any
 import speechbrain as sb
 from torch import Tensor
 
+from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.lengths import frame_mask
 from speechbrain_acom.splits import SplitResult
 from speechbrain_acom.training.brain import AcomBrain
 from speechbrain_acom.vocabulary import tokens_to_text
+
+# What checkpoints may be chosen by.
+METRICS = ("wer_percent", "cer_percent")
 
 
 def ctc_cost(
@@ -60,14 +64,27 @@ class CTCBrain(AcomBrain):
     """Trains a cut recogniser with CTC and reports word and character errors.
 
     Beside what :class:`AcomBrain` needs, the hyperparameters need
-    ``tokenizer`` (a SentencePiece processor) and ``blank_index``; a batch has
+    ``tokenizer`` (a SentencePiece processor), ``blank_index`` and
+    ``valid_metric``, which is "wer_percent" or "cer_percent"; a batch has
     ``tokens`` and ``words``.
 
     Arguments
     ---------
     *args, **kwargs
         As for ``speechbrain.core.Brain``.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``valid_metric`` is neither.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.metric_name() not in METRICS:
+            raise ConfigurationError(
+                "valid_metric", self.metric_name(), " or ".join(METRICS)
+            )
 
     def task_loss(self, result: SplitResult, batch: Any) -> Tensor:
         """As :func:`ctc_cost`."""
@@ -107,12 +124,12 @@ class CTCBrain(AcomBrain):
         self.characters.append(batch.id, predicted, target)
 
     def metric_name(self) -> str:
-        """Word error rate."""
-        return "wer_percent"
+        """Word or character error rate, as the recipe says."""
+        return self.hparams.valid_metric
 
     def metric_value(self) -> float:
-        """Word error rate in percent, pooled over the stage."""
-        return self.words.summarize("error_rate")
+        """That error rate in percent, pooled over the stage."""
+        return self.scores()[self.metric_name()]
 
     def scores(self) -> dict[str, float]:
         """Word and character error rates in percent."""

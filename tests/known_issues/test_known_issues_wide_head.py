@@ -23,7 +23,11 @@ def test_outputs_that_the_vocabulary_does_not_have_are_left_out(
     with pytest.raises(IndexError):
         vocabulary.decode_ids([surplus])
     brain = brain_in(
-        tmp_path, kind=CTCBrain, tokenizer=vocabulary, blank_index=0
+        tmp_path,
+        kind=CTCBrain,
+        tokenizer=vocabulary,
+        blank_index=0,
+        valid_metric="wer_percent",
     )
     first, *others = vocabulary.encode_as_ids("YES NO")
     said = torch.tensor([[surplus, first, surplus + 1, *others]])

@@ -82,6 +82,7 @@ def distilled_brain(folder, **options):
         "kind": DistilledBrain,
         "cloud": HiddenCloud,
         "pretrained_path": "export",
+        "valid_metric": "wer_percent",
         **WEIGHTS,
     }
     return brain_in(folder, **{**defaults, **options})

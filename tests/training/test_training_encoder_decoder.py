@@ -39,6 +39,7 @@ def brain_of(folder, **changes):
         "label_smoothing": 0.1,
         "blank_index": 0,
         "pad_index": 0,
+        "valid_metric": "wer_percent",
         "valid_search": lambda states, lengths: ([[3]] * len(states), 0),
         "test_search": lambda states, lengths: ([[4]] * len(states), 0),
     }

@@ -1,3 +1,4 @@
+import pytest
 import speechbrain as sb
 import torch
 from training_helpers import (
@@ -9,6 +10,7 @@ from training_helpers import (
 )
 
 from speechbrain_acom.dataio import ReadableBatch
+from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.quantizers import Bypass
 from speechbrain_acom.training import ClassificationBrain, CTCBrain
 
@@ -88,9 +90,14 @@ def test_augmentation_is_for_training_only(tmp_path):
     assert len(tested.codes.unique()) > 1
 
 
-def ctc_brain(folder, **options):
+def ctc_brain(folder, valid_metric="wer_percent", **options):
     return brain_in(
-        folder, kind=CTCBrain, tokenizer=Letters(), blank_index=BLANK, **options
+        folder,
+        kind=CTCBrain,
+        tokenizer=Letters(),
+        blank_index=BLANK,
+        valid_metric=valid_metric,
+        **options,
     )
 
 
@@ -138,6 +145,18 @@ def test_word_and_character_errors_are_pooled_in_percent(tmp_path):
     assert scores["wer_percent"] == brain.metric_value() == 100 / 3
     assert scores["cer_percent"] == 20.0
     assert brain.metric_name() == "wer_percent"
+
+
+def test_characters_may_choose(tmp_path):
+    brain = ctc_brain(tmp_path, valid_metric="cer_percent")
+    scores = counted(brain, [[1, 2, 3, 0], [1, 1, 0, 1]], ["A B", "AB"])
+    assert brain.metric_name() == "cer_percent"
+    assert brain.metric_value() == scores["cer_percent"] == 20.0
+
+
+def test_another_metric_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="valid_metric: found 'wer'"):
+        ctc_brain(tmp_path, valid_metric="wer")
 
 
 def test_saying_nothing_is_a_deletion_of_every_word(tmp_path):

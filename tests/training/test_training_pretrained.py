@@ -1,5 +1,3 @@
-from unittest.mock import Mock
-
 import pytest
 import torch
 from huggingface_hub.errors import EntryNotFoundError
@@ -126,7 +124,7 @@ def test_what_is_no_folder_is_fetched_from_the_hub(export, monkeypatch):
     def fetched(file, source):
         asked.append((source, file))
         if not (folder / file).is_file():
-            raise EntryNotFoundError("404", response=Mock())
+            raise EntryNotFoundError("404")
         return folder / file
 
     monkeypatch.setattr(pretrained, "fetch", fetched)
