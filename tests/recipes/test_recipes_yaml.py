@@ -7,18 +7,24 @@ import torch
 from prepare_helpers import RECIPES, ROOT
 from speechbrain.utils.run_opts import RunOptions
 
-from speechbrain_acom.hparams import load_hparams, resolve_hparams
+from speechbrain_acom.hparams import (
+    load_hparams,
+    load_keys,
+    resolve_hparams,
+)
 from speechbrain_acom.inference import AcomASR, AcomClassifier
 from speechbrain_acom.splits import Split
 
 FILES = sorted(RECIPES.glob("*/**/hparams/*.yaml"))
 NAMES = [path.stem for path in FILES]
 QUANTIZED = [path for path in FILES if path.stem.endswith("_rvq")]
+POINTS = sorted(RECIPES.glob("*/**/hparams/paper/*.yaml"))
 PLACEHOLDERS = {"data_folder": "corpus", "pretrained_path": "model"}
 
 
 def overrides_of(path):
-    keys = ("data_folder", *(["pretrained_path"] * (path in QUANTIZED)))
+    quantized = path in QUANTIZED or path in POINTS
+    keys = ("data_folder", *(["pretrained_path"] * quantized))
     return {key: PLACEHOLDERS[key] for key in keys}
 
 
@@ -125,3 +131,27 @@ def test_quantized_model_can_start_from_its_continuous_one(path):
 def test_no_two_recipes_share_an_output_folder():
     folders = [(path.parent, built(path)["output_folder"]) for path in FILES]
     assert len(set(folders)) == len(folders)
+
+
+@pytest.mark.parametrize("path", POINTS, ids=[path.stem for path in POINTS])
+def test_a_point_of_the_paper_is_what_its_name_says(path):
+    layer, books, entries = map(int, re.findall(r"\d+", path.stem))
+    hparams = built(path)
+    assert hparams["split"].split_layer == layer
+    quantizer = hparams["split"].bottleneck.quantizer
+    assert quantizer.cardinalities == (entries,) * books
+    # A few lines that differ from the base.
+    tree = ruamel.yaml.YAML().load(path.read_text())
+    assert set(tree) == {
+        *("output_folder", "split_layer", "num_codebooks", "codebook_size")
+    }
+
+
+def test_the_papers_points_are_all_there():
+    sizes = "1x128 1x256 1x1024 1x8192 2x1024 8x1024 12x1024".split()
+    names = {f"m{layer}_{size}" for layer in (4, 8) for size in sizes}
+    assert {path.stem for path in POINTS} == names
+    folders = {
+        load_keys(path, ["output_folder"])["output_folder"] for path in POINTS
+    }
+    assert len(folders) == len(POINTS)
