@@ -165,6 +165,7 @@ def brain_in(
             "lr_scheduler": scheduler,
             "train_logger": Log(),
             "avg_checkpoints": 1,
+            "tuned": "all",
             **hparams,
         },
         run_opts={"noprogressbar": True, "device": "cpu", **(run_opts or {})},

@@ -42,6 +42,7 @@ from speechbrain_acom.training.start import (
     utterance_codes,
 )
 from speechbrain_acom.training.teacher import Lesson, Teacher, make_teacher
+from speechbrain_acom.training.tuned_parts import freeze
 
 logger = get_logger(__name__)
 
@@ -57,8 +58,9 @@ class AcomBrain(RateLearningBrain):
     ``compute_features``, ``augmentation`` (a callable or None), ``beta``,
     ``rate_schedule`` (the checkpointer's too), ``distillation_weight``,
     ``distillation_features_weight``, ``epoch_counter``, ``lr_scheduler``,
-    ``train_logger`` and ``avg_checkpoints``; also ``pretrained_path`` where
-    there is a teacher.
+    ``train_logger``, ``avg_checkpoints`` and ``tuned`` (see
+    :mod:`~speechbrain_acom.training.tuned_parts`); also ``pretrained_path``
+    where there is a teacher.
 
     Arguments
     ---------
@@ -78,6 +80,7 @@ class AcomBrain(RateLearningBrain):
             self.hparams.distillation_weight,
             self.hparams.distillation_features_weight,
         )
+        self.frozen = freeze(self.split, self.hparams.tuned)
         if isinstance(self.hparams.compute_features, torch.nn.Module):
             self.hparams.compute_features.to(self.device)
 
@@ -353,7 +356,9 @@ class AcomBrain(RateLearningBrain):
     def on_fit_batch_start(
         self, batch: ReadableBatch, should_step: bool
     ) -> None:
-        """Move the learning rate and λ along their schedules."""
+        """Move the learning rate and λ along, and keep frozen what is."""
+        for part in self.frozen:
+            part.eval()
         epoch = self.hparams.epoch_counter.current
         self.rate_schedule.advance(epoch, self.step)
         # Before the step: the optimizer was made with the peak rate.
