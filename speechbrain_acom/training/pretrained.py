@@ -98,7 +98,7 @@ def _file(key: str, name: str, source: str, expected: str) -> Path:
         found = [Path(source, file) for file in files]
         found = [path for path in found if path.is_file()]
     elif HUB_NAME.fullmatch(source):
-        found = _fetched(key, source, files)
+        found = _fetched(key, source, files, expected)
     else:
         raise ConfigurationError(key, source, expected)
     if not found:
@@ -108,7 +108,9 @@ def _file(key: str, name: str, source: str, expected: str) -> Path:
     return found[0]
 
 
-def _fetched(key: str, source: str, files: Sequence[str]) -> list[Path]:
+def _fetched(
+    key: str, source: str, files: Sequence[str], expected: str
+) -> list[Path]:
     """The first of these files that the hub, or its cache here, has."""
     for file in files:
         try:
@@ -119,9 +121,7 @@ def _fetched(key: str, source: str, files: Sequence[str]) -> list[Path]:
         except (HfHubHTTPError, OSError, ValueError) as error:
             reason = str(error).strip().split("\n")[0]
             raise ConfigurationError(
-                key,
-                source,
-                f"a folder, or a name on the hub that can be fetched ({reason})",
+                key, source, f"{expected} ({reason})"
             ) from error
     return []
 
