@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    LocalEntryNotFoundError,
+)
 from speechbrain.utils.checkpoints import torch_patched_state_dict_load
 from speechbrain.utils.fetching import fetch
 from speechbrain.utils.parameter_transfer import Pretrainer
@@ -115,10 +118,11 @@ def _fetched(
     for file in files:
         try:
             return [Path(fetch(file, source))]
-        except EntryNotFoundError:
-            continue
-        # Nothing there by that name, no network, or no right to it.
-        except (HfHubHTTPError, OSError, ValueError) as error:
+        except (EntryNotFoundError, OSError, ValueError) as error:
+            absent = isinstance(error, EntryNotFoundError)
+            if absent and not isinstance(error, LocalEntryNotFoundError):
+                continue
+            # Nothing there by that name, no right to it, or no network.
             reason = str(error).strip().split("\n")[0]
             raise ConfigurationError(
                 key, source, f"{expected} ({reason})"
