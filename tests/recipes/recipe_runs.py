@@ -76,7 +76,8 @@ def command(recipe, hparams, folder, *flags, launcher=(), **overrides):
         *(f"--{key}={value}" for key, value in overrides.items()),
     ], {
         "cwd": recipe,
-        "env": {**os.environ, "OMP_NUM_THREADS": "1"},
+        # A test never asks a hub.
+        "env": {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         "text": True,
     }
 
