@@ -1,12 +1,19 @@
 """What tests of several rooms share."""
 
+import os
 import sys
 
-import exported_models
-import pytest
-from speechbrain.utils.importutils import LazyModule
+# A test never asks a hub; the hub's package looks when it is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
-from speechbrain_acom.inference import copy_half, load_interface
+import exported_models  # noqa: E402
+import pytest  # noqa: E402
+from speechbrain.utils.importutils import LazyModule  # noqa: E402
+
+from speechbrain_acom.inference import (  # noqa: E402
+    copy_half,
+    load_interface,
+)
 
 # Hypothesis asks every loaded module for its file, which makes SpeechBrain's
 # redirects import what they stand for; those of packages that are not
