@@ -112,7 +112,7 @@ def load_key(path: str | Path, key: str) -> Any:
     >>> load_key(path, "a")
     ReLU()
     """
-    return _built(read_tree(path), [key], path)[key]
+    return _load(text_of_keys(read_tree(path), [key], path))[key]
 
 
 def load_keys(
@@ -154,21 +154,46 @@ def load_keys(
         if _tag(node) == PLACEHOLDER
     }
     text = resolve_hparams(path, {**absent, **given})
-    return _built(ruamel.yaml.YAML().load(text), keys, path)
+    return _load(text_of_keys(ruamel.yaml.YAML().load(text), keys, path))
 
 
-def _built(tree: dict, keys: Sequence[str], path: str | Path) -> dict:
-    """Build some keys of a resolved file."""
+def text_of_keys(tree: dict, keys: Sequence[str], path: str | Path) -> str:
+    """Some keys of a resolved file as a file of their own.
+
+    Arguments
+    ---------
+    tree : dict
+        What ``ruamel.yaml`` read; its comments are lost.
+    keys : Sequence[str]
+        Top-level keys, in the order of the result.
+    path : str | Path
+        The file, for the error.
+
+    Returns
+    -------
+    str
+        A YAML document.
+
+    Raises
+    ------
+    ConfigurationError
+        If a key is missing.
+
+    Example
+    -------
+    >>> text_of_keys({"a": 1, "b": [2]}, ["b"], "run.yaml")
+    'b:\\n- 2\\n'
+    """
     for key in keys:
         if key not in tree:
             raise ConfigurationError(
-                str(path), f"no key {key}", "one of its own"
+                str(path), f"no key {key}", "a file that has it"
             )
     kept = {key: tree[key] for key in keys}
     drop_layout(kept)
     text = StringIO()
     ruamel.yaml.YAML().dump(kept, text)
-    return _load(text.getvalue())
+    return text.getvalue()
 
 
 def resolve_hparams(path: str | Path, overrides: str | dict = "") -> str:

@@ -15,7 +15,6 @@ continuous model becomes the files that a SpeechBrain user would expect:
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
@@ -28,7 +27,7 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_acom.entropy.priors import Prior, prior_digest, save_prior
 from speechbrain_acom.errors import ConfigurationError
-from speechbrain_acom.hparams import drop_layout
+from speechbrain_acom.hparams import read_tree, text_of_keys
 from speechbrain_acom.inference.folder import (
     HPARAMS_FILES,
     checked_files,
@@ -145,7 +144,8 @@ def export_coded(
         keys = ["sample_rate", *modules]
         if half != "device":
             keys += [interface.VOCABULARY, *interface.TASK_KEYS]
-        text = _kept_yaml(hyperparams_file, keys) + _added_yaml(
+        kept = text_of_keys(read_tree(hyperparams_file), keys, hyperparams_file)
+        text = kept + _added_yaml(
             half, parts, modules, model_hash, interface, folder
         )
         (folder / HPARAMS_FILES[half]).write_text(text, encoding="utf-8")
@@ -323,22 +323,6 @@ def _name_prior(path: Path, model_hash: bytes) -> None:
     content["checksums"]["prior.ckpt"] = DoubleQuotedScalarString(checksum)
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
-
-
-def _kept_yaml(hyperparams_file: str | Path, keys: Sequence[str]) -> str:
-    """Some keys of the training YAML, as text without its comments."""
-    yaml = ruamel.yaml.YAML()
-    trained = yaml.load(Path(hyperparams_file).read_text(encoding="utf-8"))
-    for key in keys:
-        if key not in trained:
-            raise ConfigurationError(
-                str(hyperparams_file), f"no key {key}", "what inference needs"
-            )
-    kept = {key: trained[key] for key in keys}
-    drop_layout(kept)
-    text = StringIO()
-    yaml.dump(kept, text)
-    return text.getvalue()
 
 
 def _added_yaml(

@@ -14,6 +14,7 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     LocalEntryNotFoundError,
 )
+from sentencepiece import SentencePieceProcessor
 from speechbrain.utils.checkpoints import torch_patched_state_dict_load
 from speechbrain.utils.fetching import fetch
 from speechbrain.utils.parameter_transfer import Pretrainer
@@ -61,7 +62,9 @@ def load_pretrained(pretrainer: Pretrainer, source: str) -> None:
     _load_all(KEY, pretrainer, source, expected)
 
 
-def load_language_model(pretrainer: Pretrainer, source: str) -> None:
+def load_language_model(
+    pretrainer: Pretrainer, source: str, tokens_known: bool = False
+) -> None:
     """Load a language model and the tokens that it knows.
 
     Arguments
@@ -72,14 +75,31 @@ def load_language_model(pretrainer: Pretrainer, source: str) -> None:
     source : str
         Folder, or a name on the hub, that holds ``lm.ckpt`` and
         ``tokenizer.ckpt``.
+    tokens_known : bool
+        Whether the tokenizer is loaded already, with the recogniser. The
+        language model then has to know the same tokens, for a search adds up
+        what both say of each.
 
     Raises
     ------
     ConfigurationError
-        As :func:`load_pretrained`.
+        As :func:`load_pretrained`, or if it knows other tokens.
     """
     expected = "a folder or a name on the hub, of a language model"
+    tokenizer = pretrainer.loadables["tokenizer"]
+    known = _pieces(tokenizer) if tokens_known else None
     _load_all(LM_KEY, pretrainer, source, expected)
+    if known not in (None, _pieces(tokenizer)):
+        raise ConfigurationError(
+            LM_KEY,
+            source,
+            f"a language model of the same tokens as {KEY}'s recogniser",
+        )
+
+
+def _pieces(tokenizer: SentencePieceProcessor) -> list[str]:
+    """The tokens, in the order of their numbers."""
+    return tokenizer.id_to_piece(list(range(tokenizer.get_piece_size())))
 
 
 def _load_all(

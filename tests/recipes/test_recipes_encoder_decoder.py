@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from exported_models import character_tokenizer
 from recipe_runs import (
     ENCODER_DECODER,
     TINY_ASR,
@@ -152,6 +153,16 @@ def test_weight_that_is_not_there_is_named(tmp_path, folder, speech, hub, file):
     key = {"asr": "pretrained_path", "lm": "lm_path"}[file]
     assert f"{key}: found" in done.last_line and name in done.last_line
     assert not (done.folder / "export").exists()
+
+
+def test_language_model_of_other_tokens_is_named(tmp_path, speech, hub):
+    other = shutil.copytree(hub, tmp_path / "other")
+    tokens = character_tokenizer().serialized_model_proto()
+    (other / "tokenizer.ckpt").write_bytes(tokens)
+    done = quantized_run(tmp_path, speech, hub, lm_path=other)
+    assert done.status == 1
+    assert "lm_path: found" in done.last_line
+    assert "the same tokens" in done.last_line
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,10 @@ from speechbrain.utils.distributed import run_on_main
 
 from speechbrain_acom.dataio import manifest_dataset
 from speechbrain_acom.errors import AcomError
-from speechbrain_acom.hparams import load_hparams, save_hparams
 from speechbrain_acom.inference import AcomClassifier
-from speechbrain_acom.inference.prior_fitting import check_fitter
 from speechbrain_acom.metrics.scores import class_accuracy
-from speechbrain_acom.studies.recipe import Task, codebooks_to_test, finish
+from speechbrain_acom.studies.experiment import begin, made_brain
+from speechbrain_acom.studies.recipe import Task, finish
 from speechbrain_acom.training import ClassificationBrain
 from speechbrain_acom.training.classification import check_labels
 from speechbrain_acom.training.pretrained import load_pretrained
@@ -53,11 +52,8 @@ def dataio_prepare(hparams, name):
 
 def main():
     """Prepare, train, test."""
-    hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
-    sb.utils.distributed.ddp_init_group(run_opts)
-    hparams = load_hparams(hparams_file, overrides)
-    sb.create_experiment_directory(hparams["output_folder"])
-    save_hparams(hparams_file, overrides, hparams["output_folder"])
+    experiment = begin(sys.argv[1:])
+    hparams = experiment.hparams
 
     from urbansound8k_prepare import prepare_urbansound8k  # noqa
 
@@ -84,15 +80,7 @@ def main():
         )
     check_labels(hparams["label_encoder"], hparams["num_classes"], data)
 
-    brain = ClassificationBrain(
-        modules=hparams["modules"],
-        opt_class=hparams["opt_class"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=hparams["checkpointer"],
-    )
-    codebooks_to_test(brain.bottleneck.quantizer, hparams)
-    check_fitter(hparams["prior"], hparams["split"].bottleneck)
+    brain = made_brain(ClassificationBrain, experiment)
     brain.fit(
         hparams["epoch_counter"],
         data["train"],
@@ -105,7 +93,14 @@ def main():
     )
     folds = "_".join(map(str, hparams["test_folds"]))
     test_data = {f"fold_{folds}": data["test"]}
-    finish(brain, hparams_file, hparams, task, data["train"], test_data)
+    finish(
+        brain,
+        experiment.hparams_file,
+        hparams,
+        task,
+        data["train"],
+        test_data,
+    )
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ class FixedLayer:
         sums += 0.5
         np.floor(sums, out=sums)
         sums += self.bias
-        return np.clip(sums, least, most, out=sums)
+        # The output's layer, the widest, has no limits.
+        return sums if most == inf else np.clip(sums, least, most, out=sums)
 
     def activations(
         self, inputs: np.ndarray, least: int = -LARGEST_ACTIVATION

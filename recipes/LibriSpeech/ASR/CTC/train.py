@@ -15,72 +15,32 @@ quantizer, coded into bytes that a second process decodes. Figures go to
 
 import sys
 
-import speechbrain as sb
-from speechbrain.utils.distributed import run_on_main
-
 from speechbrain_acom.errors import AcomError
-from speechbrain_acom.hparams import load_hparams, save_hparams
 from speechbrain_acom.inference import AcomASR
-from speechbrain_acom.inference.prior_fitting import check_fitter
-from speechbrain_acom.metrics.scores import word_errors
-from speechbrain_acom.studies.recipe import Task, codebooks_to_test, finish
+from speechbrain_acom.studies.experiment import begin, made_brain
+from speechbrain_acom.studies.speech_recipe import (
+    prepare_speech,
+    train_and_test,
+)
 from speechbrain_acom.training import CTCBrain
 from speechbrain_acom.training.pretrained import load_pretrained
-from speechbrain_acom.training.speech_data import (
-    batches_of_like_length,
-    speech_dataset,
-    train_tokenizer,
-)
+from speechbrain_acom.training.speech_data import train_tokenizer
 
 
 def main():
     """Prepare, train, test."""
-    hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
-    sb.utils.distributed.ddp_init_group(run_opts)
-    hparams = load_hparams(hparams_file, overrides)
-    sb.create_experiment_directory(hparams["output_folder"])
-    save_hparams(hparams_file, overrides, hparams["output_folder"])
+    experiment = begin(sys.argv[1:])
+    hparams = experiment.hparams
 
     from librispeech_prepare import prepare_librispeech  # noqa
 
-    run_on_main(
-        prepare_librispeech,
-        kwargs={
-            "data_folder": hparams["data_folder"],
-            "save_folder": hparams["save_folder"],
-            "train_splits": hparams["train_splits"],
-            "dev_splits": hparams["dev_splits"],
-            "test_splits": hparams["test_splits"],
-            "skip_prep": hparams["skip_prep"],
-        },
-    )
+    prepare_speech(prepare_librispeech, hparams)
     if hparams["pretrained_path"]:
         load_pretrained(hparams["pretrainer"], hparams["pretrained_path"])
     else:
         train_tokenizer(hparams)
-
-    brain = CTCBrain(
-        modules=hparams["modules"],
-        opt_class=hparams["opt_class"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=hparams["checkpointer"],
-    )
-    codebooks_to_test(brain.bottleneck.quantizer, hparams)
-    check_fitter(hparams["prior"], hparams["split"].bottleneck)
-    train_data = speech_dataset(hparams, "train")
-    brain.fit(
-        hparams["epoch_counter"],
-        train_data,
-        speech_dataset(hparams, hparams["dev_splits"][0]),
-        train_loader_kwargs=batches_of_like_length(hparams, train_data),
-        valid_loader_kwargs=hparams["valid_loader_kwargs"],
-    )
-    test_data = {
-        name: speech_dataset(hparams, name) for name in hparams["test_splits"]
-    }
-    task = Task(AcomASR, hparams["tokenizer"], "wrd", word_errors)
-    finish(brain, hparams_file, hparams, task, train_data, test_data)
+    brain = made_brain(CTCBrain, experiment)
+    train_and_test(brain, experiment, AcomASR)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,74 @@
+"""What recipes of speech recognition share beside their Brain classes."""
+
+from collections.abc import Callable
+
+from speechbrain.utils.distributed import run_on_main
+
+from speechbrain_acom.inference import AcomASR
+from speechbrain_acom.metrics.scores import word_errors
+from speechbrain_acom.studies.experiment import Experiment
+from speechbrain_acom.studies.recipe import Task, finish
+from speechbrain_acom.training import CTCBrain
+from speechbrain_acom.training.speech_data import (
+    batches_of_like_length,
+    speech_dataset,
+)
+
+
+def prepare_speech(prepare: Callable[..., None], hparams: dict) -> None:
+    """Write a corpus's manifests, in the first process alone.
+
+    Arguments
+    ---------
+    prepare : Callable
+        The corpus's, such as ``prepare_librispeech``.
+    hparams : dict
+        The recipe's: ``data_folder``, ``save_folder``, ``train_splits``,
+        ``dev_splits``, ``test_splits`` and ``skip_prep``.
+    """
+    run_on_main(
+        prepare,
+        kwargs={
+            "data_folder": hparams["data_folder"],
+            "save_folder": hparams["save_folder"],
+            "train_splits": hparams["train_splits"],
+            "dev_splits": hparams["dev_splits"],
+            "test_splits": hparams["test_splits"],
+            "skip_prep": hparams["skip_prep"],
+        },
+    )
+
+
+def train_and_test(
+    brain: CTCBrain, experiment: Experiment, interface: type[AcomASR]
+) -> None:
+    """Train on the corpus, choose by the first dev split, test and export.
+
+    Arguments
+    ---------
+    brain : CTCBrain
+        Before ``fit``, its tokens loaded.
+    experiment : Experiment
+        The run.
+    interface : type[AcomASR]
+        Turns messages into text.
+
+    Raises
+    ------
+    DataError
+        If there is no readable audio.
+    """
+    hparams = experiment.hparams
+    train_data = speech_dataset(hparams, "train")
+    brain.fit(
+        hparams["epoch_counter"],
+        train_data,
+        speech_dataset(hparams, hparams["dev_splits"][0]),
+        train_loader_kwargs=batches_of_like_length(hparams, train_data),
+        valid_loader_kwargs=hparams["valid_loader_kwargs"],
+    )
+    test_data = {
+        name: speech_dataset(hparams, name) for name in hparams["test_splits"]
+    }
+    task = Task(interface, hparams["tokenizer"], "wrd", word_errors)
+    finish(brain, experiment.hparams_file, hparams, task, train_data, test_data)
