@@ -299,12 +299,20 @@ def read_tree(path: str | Path) -> dict:
     Raises
     ------
     ConfigurationError
-        If the file or its base is missing or has no keys.
+        If the file or its base is missing, no YAML or has no keys.
     """
     path = Path(path)
     if not path.is_file():
         raise ConfigurationError("hparams file", str(path), "a YAML file")
-    tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    try:
+        tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    except (ruamel.yaml.error.YAMLError, UnicodeDecodeError) as error:
+        # Of several lines, where there is a place in the file.
+        where = getattr(getattr(error, "problem_mark", None), "line", None)
+        place = "no text" if where is None else f"no YAML in line {where + 1}"
+        raise ConfigurationError(
+            str(path), place, "a YAML file of keys and values"
+        ) from error
     if not isinstance(tree, dict):
         raise ConfigurationError(
             str(path), type(tree).__name__, "a YAML file of keys and values"

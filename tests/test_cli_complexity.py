@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
 from speechbrain_acom.cli import main
 from speechbrain_acom.hparams import load_hparams
@@ -31,7 +32,19 @@ def test_figures_are_those_of_the_model_that_is_trained(capsys, tmp_path):
     expected = complexity(
         hparams["split"], hparams["compute_features"], hparams["sample_rate"]
     )
-    assert found == asdict(expected)
+    # A search depends a little on the weights, of which there are others.
+    assert found == pytest.approx(asdict(expected), rel=0.05)
+    del found["quantizer_gmac_per_s"]
+    assert found == pytest.approx(
+        {key: asdict(expected)[key] for key in found}, rel=0.002
+    )
+
+
+def test_figures_are_the_same_every_time(capsys):
+    torch.manual_seed(5)
+    first = counted(capsys, CODED)
+    torch.manual_seed(6)
+    assert counted(capsys, CODED) == first
 
 
 def test_search_grows_with_codebooks_and_device_with_layers(capsys):
@@ -71,7 +84,7 @@ def test_without_json_a_line_a_figure(capsys):
         ([CODED, "--no_key=1"], "--no_key: found 1, expected one of: seed"),
         (
             ["--seconds", "0", CODED],
-            "seconds: found 0.0, expected at least 0.1",
+            "seconds: found 0.0, expected from 0.1 to",
         ),
         (["--seconds", "nan", CODED], "seconds: found nan"),
         ([CODED, "--split_layer=99"], "split_layer: found 99"),
@@ -81,6 +94,22 @@ def test_mistakes_are_one_line(capsys, command, said):
     assert main(["complexity", *map(str, command)]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"acom: {said}")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "found 'NoneType'"),
+        (b"a: [1\n", "found 'no YAML in line 2'"),
+        (b"a: \xff\n", "found 'no text'"),
+    ],
+)
+def test_file_that_is_no_yaml_is_named(capsys, tmp_path, content, said):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    assert main(["complexity", str(path)]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"acom: {path}: {said}")
 
 
 def test_keys_and_options_come_in_any_order(capsys):

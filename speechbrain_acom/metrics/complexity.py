@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.errors import AcomError, ConfigurationError
 from speechbrain_acom.hparams import load_keys
 from speechbrain_acom.splits.contract import HALVES, Split
 from speechbrain_acom.splits.modes import evaluation_mode
@@ -18,7 +18,9 @@ from speechbrain_acom.splits.modes import evaluation_mode
 GIGA = 1e9
 # What a recipe's YAML has for :func:`complexity`, in the order of its arguments.
 KEYS = ("split", "compute_features", "sample_rate")
-LEAST_SECONDS = 0.1
+# Shorter clips leave nothing behind some front ends; what attention holds at
+# once grows with the square of a clip.
+LEAST_SECONDS, MOST_SECONDS = 0.1, 300.0
 
 
 @dataclass
@@ -147,15 +149,30 @@ def recipe_complexity(
     Raises
     ------
     ConfigurationError
-        If the YAML cannot be built, or the clip is shorter than 0.1 s.
+        If the model cannot be built and run, or the clip is shorter than
+        0.1 s or longer than 300 s.
     """
-    # Shorter ones leave nothing behind some front ends.
-    if not seconds >= LEAST_SECONDS:
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
         raise ConfigurationError(
-            "seconds", seconds, f"at least {LEAST_SECONDS}"
+            "seconds", seconds, f"from {LEAST_SECONDS} to {MOST_SECONDS}"
         )
-    found = load_keys(path, KEYS, overrides)
-    return complexity(*(found[key] for key in KEYS), seconds)
+    try:
+        # The same weights every time: how much of a search is done again in
+        # double precision depends on them.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            found = load_keys(path, KEYS, overrides)
+        return complexity(*(found[key] for key in KEYS), seconds)
+    except AcomError:
+        raise
+    except Exception as error:
+        # Layers say in many ways that they cannot be so large.
+        reason = (str(error).splitlines() or [""])[0]
+        raise ConfigurationError(
+            str(path),
+            f"{type(error).__name__} ({reason})",
+            "settings of which a model can be built and run",
+        ) from error
 
 
 def _walk(
