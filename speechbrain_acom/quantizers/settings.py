@@ -67,7 +67,7 @@ def check_share(key: str, value: float) -> None:
     value : float
         What was found.
     """
-    if not 0.0 <= value < 1.0:
+    if not (_is_number(value) and 0.0 <= value < 1.0):
         raise ConfigurationError(key, value, "a number in [0, 1)")
 
 
@@ -81,7 +81,7 @@ def check_probability(key: str, value: float) -> None:
     value : float
         What was found.
     """
-    if not 0.0 <= value <= 1.0:
+    if not (_is_number(value) and 0.0 <= value <= 1.0):
         raise ConfigurationError(key, value, "a number in [0, 1]")
 
 
@@ -95,7 +95,7 @@ def check_weight(key: str, value: float) -> None:
     value : float
         What was found.
     """
-    if not 0.0 <= value < float("inf"):
+    if not (_is_number(value) and 0.0 <= value < float("inf")):
         raise ConfigurationError(key, value, "a number from 0 on")
 
 
@@ -113,3 +113,8 @@ def check_choice(key: str, value: str, choices: Collection[str]) -> None:
     """
     if value not in choices:
         raise ConfigurationError(key, value, " or ".join(choices))
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is one; YAML takes 1e-3 for text, and yes for true."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

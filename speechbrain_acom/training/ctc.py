@@ -5,8 +5,8 @@ from typing import Any
 import speechbrain as sb
 from torch import Tensor
 
-from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.lengths import frame_mask
+from speechbrain_acom.quantizers.settings import check_choice
 from speechbrain_acom.splits import SplitResult
 from speechbrain_acom.training.brain import AcomBrain
 from speechbrain_acom.vocabulary import tokens_to_text
@@ -81,10 +81,7 @@ class CTCBrain(AcomBrain):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.metric_name() not in METRICS:
-            raise ConfigurationError(
-                "valid_metric", self.metric_name(), " or ".join(METRICS)
-            )
+        check_choice("valid_metric", self.metric_name(), METRICS)
 
     def task_loss(self, result: SplitResult, batch: Any) -> Tensor:
         """As :func:`ctc_cost`."""

@@ -7,6 +7,10 @@ import torch
 from torch import Tensor
 
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.quantizers.settings import (
+    check_integer,
+    check_probability,
+)
 from speechbrain_acom.splits import SplitResult
 from speechbrain_acom.training.ctc import CTCBrain, ctc_cost
 
@@ -21,8 +25,8 @@ class EncoderDecoderBrain(CTCBrain):
     ``test_search`` in the test.
 
     Beside what :class:`CTCBrain` needs, the hyperparameters need these three,
-    ``label_smoothing`` and ``pad_index``; a batch has ``tokens_bos`` and
-    ``tokens_eos``.
+    ``test_beam_size``, ``label_smoothing`` and ``pad_index``; a batch has
+    ``tokens_bos`` and ``tokens_eos``.
 
     Arguments
     ---------
@@ -32,16 +36,14 @@ class EncoderDecoderBrain(CTCBrain):
     Raises
     ------
     ConfigurationError
-        If ``ctc_weight`` is not in [0, 1], or if the continuous model's
-        answers are to be learned: its states can be.
+        If ``ctc_weight`` is not in [0, 1], ``test_beam_size`` below 1, or if
+        the continuous model's answers are to be learned: its states can be.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not 0.0 <= self.hparams.ctc_weight <= 1.0:
-            raise ConfigurationError(
-                "ctc_weight", self.hparams.ctc_weight, "from 0 to 1"
-            )
+        check_probability("ctc_weight", self.hparams.ctc_weight)
+        check_integer("test_beam_size", self.hparams.test_beam_size, 1)
         if self.distillation.logits_weight > 0:
             raise ConfigurationError(
                 "distillation_weight",

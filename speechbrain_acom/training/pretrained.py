@@ -63,15 +63,15 @@ def load_pretrained(pretrainer: Pretrainer, source: str) -> None:
 
 
 def load_language_model(
-    pretrainer: Pretrainer, source: str, tokens_known: bool = False
+    pretrainer: Pretrainer | None, source: str, tokens_known: bool = False
 ) -> None:
     """Load a language model and the tokens that it knows.
 
     Arguments
     ---------
-    pretrainer : Pretrainer
+    pretrainer : Pretrainer | None
         Its loadables are ``lm``, whose weights all have to be in the file,
-        and no others, and ``tokenizer``.
+        and no others, and ``tokenizer``. None: the recipe has none.
     source : str
         Folder, or a name on the hub, that holds ``lm.ckpt`` and
         ``tokenizer.ckpt``.
@@ -83,8 +83,15 @@ def load_language_model(
     Raises
     ------
     ConfigurationError
-        As :func:`load_pretrained`, or if it knows other tokens.
+        As :func:`load_pretrained`, or if it knows other tokens, or the recipe
+        has no language model.
     """
+    if pretrainer is None:
+        raise ConfigurationError(
+            LM_KEY,
+            source,
+            "'', or an lm_pretrainer and an lm_model in the YAML",
+        )
     expected = "a folder or a name on the hub, of a language model"
     tokenizer = pretrainer.loadables["tokenizer"]
     known = _pieces(tokenizer) if tokens_known else None

@@ -3,6 +3,7 @@
 import torch
 
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.quantizers.settings import check_choice
 from speechbrain_acom.splits import Split
 
 # What stays as it is, by what is tuned.
@@ -56,8 +57,7 @@ def freeze(split: Split, tuned: str) -> list[torch.nn.Module]:
     ... }
     {'bottleneck'}
     """
-    if tuned not in FROZEN:
-        raise ConfigurationError("tuned", tuned, ", ".join(FROZEN))
+    check_choice("tuned", tuned, FROZEN)
     parts = [getattr(split, name, None) for name in FROZEN[tuned]]
     frozen = [part.requires_grad_(False) for part in parts if part is not None]
     # The halves may share modules; entries that follow a moving average are no

@@ -8,6 +8,11 @@ from speechbrain_acom import quantizers
 from speechbrain_acom.entropy.container import MAX_CODEBOOKS
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.quantizers import adapters
+from speechbrain_acom.quantizers.settings import (
+    check_probability,
+    check_share,
+    check_weight,
+)
 
 
 def _with_codebooks():
@@ -49,3 +54,23 @@ def test_codebooks_that_no_message_holds_name_their_key(kind, number):
         f"num_codebooks: found {number}, expected an integer from 1 to "
         f"{MAX_CODEBOOKS}"
     )
+
+
+@pytest.mark.parametrize(
+    "check", [check_share, check_probability, check_weight]
+)
+@pytest.mark.parametrize(
+    "value", ["1e-3", "abc", None, True, [], -0.1, float("nan"), float("inf")]
+)
+def test_what_is_no_such_number_names_its_key(check, value):
+    with pytest.raises(ConfigurationError) as error:
+        check("beta", value)
+    assert error.value.key == "beta"
+
+
+@pytest.mark.parametrize(
+    "check", [check_share, check_probability, check_weight]
+)
+@pytest.mark.parametrize("value", [0, 0.0, 0.5])
+def test_numbers_in_range_are_taken(check, value):
+    check("beta", value)

@@ -168,7 +168,10 @@ def test_language_model_of_other_tokens_is_named(tmp_path, speech, hub):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"ctc_weight": 1.5}, "ctc_weight: found 1.5, expected from 0 to 1"),
+        (
+            {"ctc_weight": 1.5},
+            "ctc_weight: found 1.5, expected a number in [0, 1]",
+        ),
         ({"distillation_weight": 1}, "distillation_weight: found 1"),
         ({"lm_path": "no/such/folder"}, "lm_path: found 'no/such/folder'"),
     ],

@@ -40,6 +40,7 @@ def brain_of(folder, **changes):
         "blank_index": 0,
         "pad_index": 0,
         "valid_metric": "wer_percent",
+        "test_beam_size": 4,
         "valid_search": lambda states, lengths: ([[3]] * len(states), 0),
         "test_search": lambda states, lengths: ([[4]] * len(states), 0),
     }
@@ -97,7 +98,13 @@ def test_each_stage_has_its_search(tmp_path, result, stage, token):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("ctc_weight", -0.1), ("ctc_weight", 1.1), ("distillation_weight", 1.0)],
+    [
+        ("ctc_weight", -0.1),
+        ("ctc_weight", 1.1),
+        ("ctc_weight", "abc"),
+        ("test_beam_size", 0),
+        ("distillation_weight", 1.0),
+    ],
 )
 def test_settings_out_of_range_are_named(tmp_path, key, value):
     with pytest.raises(ConfigurationError) as caught:

@@ -143,3 +143,8 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch):
 
     monkeypatch.setattr(pretrained, "fetch", unreachable)
     assert "(no route to host)" in error_of("owner/name")
+
+
+def test_recipe_without_a_language_model_takes_none():
+    with pytest.raises(ConfigurationError, match="lm_path: found 'folder'"):
+        pretrained.load_language_model(None, "folder")
