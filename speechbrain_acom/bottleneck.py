@@ -69,7 +69,7 @@ class Bottleneck(torch.nn.Module):
         Frames that become one code frame. Larger: proportionally fewer bits,
         coarser time.
     merge_mode : str
-        "average", "projection" or "similar", see
+        "average", "projection", "causal" or "similar", see
         :func:`~speechbrain_acom.merges.frame_merge`. With "similar" a code
         frame is a run of like frames, ``merge`` on average.
     longest_run : int | None

@@ -57,7 +57,7 @@ class Concealment(ABC):
             raise ConfigurationError(
                 "merge_mode",
                 "similar",
-                "average or projection: a lost run has lost its length, too",
+                "average, projection or causal: a lost run has lost its length, too",
             )
         if lost.dtype != torch.bool or lost.shape != codes.shape[:1]:
             raise ConfigurationError(

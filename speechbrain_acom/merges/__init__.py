@@ -1,12 +1,14 @@
 """Several frames merged into one before the quantizer, and back after it."""
 
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.merges.causal import CausalMerge
 from speechbrain_acom.merges.contract import FrameMerge, MergedFrames
 from speechbrain_acom.merges.fixed import FixedMerge
 from speechbrain_acom.merges.similar import SimilarMerge
 
 __all__ = [
     "MODES",
+    "CausalMerge",
     "FixedMerge",
     "FrameMerge",
     "MergedFrames",
@@ -14,7 +16,7 @@ __all__ = [
     "frame_merge",
 ]
 
-MODES = ("average", "projection", "similar")
+MODES = ("average", "projection", "causal", "similar")
 
 
 def frame_merge(
@@ -32,8 +34,9 @@ def frame_merge(
     factor : int
         Frames that become one; with 1 nothing is merged, whatever the mode.
     mode : str
-        "average" (the mean of equal groups), "projection" (a learned one) or
-        "similar" (the mean of as many frames as are alike).
+        "average" (the mean of equal groups), "projection" (a learned one),
+        "causal" (the mean of a frame and those before it) or "similar" (the
+        mean of as many frames as are alike).
     longest_run : int | None
         For "similar" only, see :class:`SimilarMerge`.
 
@@ -62,4 +65,6 @@ def frame_merge(
         )
     if mode == "similar" and factor > 1:
         return SimilarMerge(channels, factor, longest_run)
+    if mode == "causal":
+        return CausalMerge(channels, factor)
     return FixedMerge(channels, factor, learned=mode == "projection")

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from speechbrain_acom.entropy.framing import Framing
+from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.merges.streams import MergeStream
 
 
 @dataclass
@@ -120,6 +122,25 @@ class FrameMerge(torch.nn.Module, ABC):
             Values and lengths as for :meth:`merge`; only as many batches are
             taken as are needed.
         """
+
+    def stream(self) -> MergeStream:
+        """Merge the frames of one utterance, as they come.
+
+        Returns
+        -------
+        MergeStream
+            It stands before the first frame.
+
+        Raises
+        ------
+        ConfigurationError
+            If the merge has to see the utterance as a whole.
+        """
+        raise ConfigurationError(
+            "merge_mode",
+            type(self).__name__,
+            "average, projection or causal for a stream",
+        )
 
     def multiply_adds(self, num_frames: int) -> int:
         """Those of :meth:`merge` that are no product of matrices."""

@@ -11,6 +11,7 @@ from speechbrain_acom.lengths import (
     relative_lengths,
 )
 from speechbrain_acom.merges.contract import FrameMerge, MergedFrames
+from speechbrain_acom.merges.streams import GroupStream, MergeStream
 from speechbrain_acom.precision import precise_linear
 
 
@@ -101,6 +102,12 @@ class FixedMerge(FrameMerge):
         # Not -1: with no frame at all it could not be inferred.
         frames = expected * self.factor
         return expanded.reshape(batch, frames, channels)[:, :num_frames]
+
+    def stream(self) -> MergeStream:
+        """Merge frames that come bit by bit, when groups are whole."""
+        return GroupStream(
+            lambda frames: self.merge(frames).values, self.factor
+        )
 
     def _merged_frames(self, num_frames: int) -> int:
         """Merged frames of ``num_frames`` frames: ceil(num_frames / r)."""

@@ -7,7 +7,7 @@ from speechbrain_acom.errors import AcomError, ConfigurationError
 from speechbrain_acom.lengths import relative_lengths
 from speechbrain_acom.merges import frame_merge
 
-MODES = ["average", "projection"]
+MODES = ["average", "projection", "causal"]
 
 
 @pytest.fixture
