@@ -8,7 +8,7 @@ from torch import Tensor
 
 from speechbrain_acom.entropy.framing import Framing
 from speechbrain_acom.lengths import frame_mask
-from speechbrain_acom.merges import frame_merge
+from speechbrain_acom.merges import MergeStream, frame_merge
 from speechbrain_acom.quantizers.contract import Quantizer
 
 
@@ -187,6 +187,29 @@ class Bottleneck(torch.nn.Module):
         )
         return torch.cat([merged.codes, codes], dim=-1)
 
+    def stream(self, num_codebooks: int | None = None) -> "BottleneckStream":
+        """Device side: code the frames of a recording as they come.
+
+        Arguments
+        ---------
+        num_codebooks : int | None
+            As for :meth:`encode`.
+
+        Returns
+        -------
+        BottleneckStream
+            It stands before the first frame.
+
+        Raises
+        ------
+        ConfigurationError
+            If the quantizer has no such k, or the merge has to see the
+            recording as a whole.
+        """
+        return BottleneckStream(
+            self.merge.stream(), self.quantizer.stream(num_codebooks)
+        )
+
     def decode(self, codes: Tensor, num_frames: int) -> Tensor:
         """Cloud side: features of codes.
 
@@ -276,3 +299,47 @@ class Bottleneck(torch.nn.Module):
             for name in names
             if name in present and present[name].state_dict()
         ]
+
+
+class BottleneckStream:
+    """Codes the frames of one recording as they come.
+
+    Arguments
+    ---------
+    merge : MergeStream
+        Merges them.
+    code : Callable[[Tensor], Tensor]
+        Merged frames (1, code frame, channel) to codes (1, code frame, k).
+
+    Example
+    -------
+    >>> from speechbrain_acom.quantizers import Bypass
+    >>> bottleneck = Bottleneck(channels=4, quantizer=Bypass, merge=2)
+    >>> stream = bottleneck.stream()
+    >>> stream.push(torch.randn(1, 5, 4)).shape
+    torch.Size([1, 2, 16])
+    >>> stream.finish(torch.randn(1, 0, 4)).shape
+    torch.Size([1, 1, 16])
+    """
+
+    def __init__(
+        self, merge: MergeStream, code: Callable[[Tensor], Tensor]
+    ) -> None:
+        self._merge = merge
+        self._code = code
+
+    @torch.no_grad()
+    def push(self, features: Tensor) -> Tensor:
+        """Codes that are certain by now, (1, code frame, k).
+
+        Arguments
+        ---------
+        features : Tensor
+            Shape (1, frame, channel).
+        """
+        return self._code(self._merge.push(features))
+
+    @torch.no_grad()
+    def finish(self, features: Tensor) -> Tensor:
+        """As :meth:`push`, of the last frames: all codes that are left."""
+        return self._code(self._merge.finish(features))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from speechbrain.lobes.features import Fbank
 from speechbrain.processing.features import InputNormalization
 from torch import Tensor
 
@@ -54,6 +55,30 @@ def features_of(
     if isinstance(compute_features, EncodedFeatures):
         return compute_features(signals, lengths)
     return compute_features(signals)
+
+
+class UnclippedFbank(Fbank):
+    """``Fbank`` whose frames do not depend on the loudest one.
+
+    SpeechBrain's lifts everything that is 80 dB below the loudest band of a
+    recording up to there; a stream does not know what is to come. Here only
+    1e-10 of full scale, -100 dB, is a floor.
+
+    Arguments
+    ---------
+    *args, **kwargs
+        As for ``speechbrain.lobes.features.Fbank``.
+
+    Example
+    -------
+    >>> silence = torch.zeros(1, 1600)
+    >>> UnclippedFbank(n_mels=2)(silence)[0, 0].tolist()
+    [-100.0, -100.0]
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.compute_fbanks.top_db = float("inf")
 
 
 class FrozenEncoder(torch.nn.Module):

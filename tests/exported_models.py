@@ -84,8 +84,8 @@ def character_tokenizer():
     return tokenizer
 
 
-def tiny_recogniser(folder, **cut):
-    """AcomASR of the LibriSpeech recipe's YAML, 32 channels."""
+def tiny_recogniser(folder, yaml="mini_rvq", **cut):
+    """AcomASR of a YAML of the LibriSpeech recipe, 32 channels."""
     model = {
         "d_model": 32,
         "d_ffn": 32,
@@ -97,7 +97,7 @@ def tiny_recogniser(folder, **cut):
     }
     tokenizer = character_tokenizer()
     model["output_neurons"] = tokenizer.get_piece_size()
-    yaml = RECIPES / "LibriSpeech/ASR/CTC/hparams/mini_rvq.yaml"
+    yaml = RECIPES / f"LibriSpeech/ASR/CTC/hparams/{yaml}.yaml"
     return _built(folder, yaml, model, AcomASR, tokenizer)
 
 

@@ -13,6 +13,10 @@ from speechbrain_acom.inference.prior_fitting import (  # noqa: E402
     refit_prior,
 )
 from speechbrain_acom.inference.session import AcomSession  # noqa: E402
+from speechbrain_acom.inference.streaming import (  # noqa: E402
+    AcomStreamDecoder,
+    AcomStreamEncoder,
+)
 from speechbrain_acom.inference.tasks import (  # noqa: E402
     AcomASR,
     AcomClassifier,
@@ -27,6 +31,8 @@ __all__ = [
     "AcomEncoderDecoderASR",
     "AcomInterface",
     "AcomSession",
+    "AcomStreamDecoder",
+    "AcomStreamEncoder",
     "Label",
     "copy_half",
     "load_fitter",

@@ -5,12 +5,14 @@ from speechbrain_acom.merges.causal import CausalMerge
 from speechbrain_acom.merges.contract import FrameMerge, MergedFrames
 from speechbrain_acom.merges.fixed import FixedMerge
 from speechbrain_acom.merges.similar import SimilarMerge
+from speechbrain_acom.merges.streams import MergeStream
 
 __all__ = [
     "MODES",
     "CausalMerge",
     "FixedMerge",
     "FrameMerge",
+    "MergeStream",
     "MergedFrames",
     "SimilarMerge",
     "frame_merge",

@@ -1,8 +1,9 @@
 """What every quantizer that stands in a cut takes, gives and promises."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -161,6 +162,32 @@ class Quantizer(torch.nn.Module, ABC):
         ConfigurationError
             If the quantizer has no such k.
         """
+
+    def stream(
+        self, num_codebooks: int | None = None
+    ) -> Callable[[Tensor], Tensor]:
+        """Code the frames of one utterance as they come.
+
+        Arguments
+        ---------
+        num_codebooks : int | None
+            As for :meth:`encode`.
+
+        Returns
+        -------
+        Callable[[Tensor], Tensor]
+            Called with features (1, time, channel), piece after piece, it
+            gives their codes (1, time, k): all in turn are those of the
+            whole.
+
+        Raises
+        ------
+        ConfigurationError
+            If the quantizer has no such k.
+        """
+        count = self.checked_num_codebooks(num_codebooks)
+        # Frames are coded one by one, unless a subclass says otherwise.
+        return partial(self.encode, num_codebooks=count)
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:

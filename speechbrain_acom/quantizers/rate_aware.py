@@ -7,6 +7,7 @@ Quantization", 1989), with a context instead of one table.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.quantizers.bit_price import BitPrice
 from speechbrain_acom.quantizers.dropout import used_num_codebooks
 from speechbrain_acom.quantizers.frames import QuantizedFrames, RealFrames
-from speechbrain_acom.quantizers.rate_model import RateModel
+from speechbrain_acom.quantizers.rate_model import RateModel, RateWalk
 from speechbrain_acom.quantizers.residual import (
     ResidualVectorQuantizer,
     Stage,
@@ -27,6 +28,8 @@ from speechbrain_acom.quantizers.settings import check_integer, check_weight
 
 # Assignments are never softer than single precision can tell from hard ones.
 LEAST_TEMPERATURE = 1e-12
+# Frames of a stream between two times that its walk makes room.
+_STREAM_FRAMES = 256
 
 
 @dataclass
@@ -249,6 +252,23 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         projected = self._projected(real.values, precise=True)
         return self._chosen(real, projected, num_codebooks)
 
+    def stream(
+        self, num_codebooks: int | None = None
+    ) -> Callable[[Tensor], Tensor]:
+        """See the contract: the codes so far count where codes depend on them."""
+        count = self.checked_num_codebooks(num_codebooks)
+        if not self.sequential:
+            return super().stream(count)
+        walk = self.rate_model.in_double_precision().walk(1, _STREAM_FRAMES)
+
+        @torch.no_grad()
+        def code(frames: Tensor) -> Tensor:
+            real = RealFrames.of(frames, None)
+            projected = self._projected(real.values, precise=True)
+            return self._walked(real.padded(projected.double()), walk, count)
+
+        return code
+
     @torch.no_grad()
     def _chosen(
         self, real: RealFrames, projected: Tensor, count: int
@@ -261,8 +281,12 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
         if self.rate_model is None:
             return self._chosen_by_shares(projected.double(), count)
         batch = real.padded(projected.double())
-        codes = batch.new_zeros((*batch.shape[:2], count), dtype=torch.int64)
         walk = self.rate_model.in_double_precision().walk(*batch.shape[:2])
+        return real.taken(self._walked(batch, walk, count))
+
+    def _walked(self, batch: Tensor, walk: RateWalk, count: int) -> Tensor:
+        """Codes (batch, time, count) of projected frames on a walk."""
+        codes = batch.new_zeros((*batch.shape[:2], count), dtype=torch.int64)
         price = self.bit_price.value
         for step, residual in enumerate(batch.unbind(1)):
             for number, codebook in enumerate(self.codebooks[:count]):
@@ -271,7 +295,7 @@ class RateAwareVectorQuantizer(ResidualVectorQuantizer):
                 codes[:, step, number] = found
                 walk.append(found)
             walk.end_frame()
-        return real.taken(codes)
+        return codes
 
     def _chosen_by_shares(self, residual: Tensor, count: int) -> Tensor:
         """The same by running shares, which no frame changes."""

@@ -102,7 +102,8 @@ class RateModel(CodeNetwork):
         batch : int
             How many utterances at once.
         frames : int
-            Frames that they have at most.
+            Frames that there is room for before the walk makes room again,
+            which takes no more than a step.
 
         Returns
         -------
@@ -141,9 +142,9 @@ class RateWalk:
         self._codebook, self._frame = 0, 0
         # Frames as codebook k sees them: (batch, K, window + frames, E).
         embeddings = torch.stack([table[-1] for table in model.embeddings])
-        window = model.context.window
+        window, self._room = model.context.window, max(frames, 1)
         self._seen = embeddings.new_zeros(
-            (batch, len(embeddings), window + frames, embeddings.shape[1])
+            (batch, len(embeddings), window + self._room, embeddings.shape[1])
         )
         self._seen[:, :, :window] = embeddings.cumsum(0).unsqueeze(1)
         self._spans = _span_matrix(model.context).to(embeddings)
@@ -170,6 +171,11 @@ class RateWalk:
     def end_frame(self) -> None:
         """Go on to the next frame, also if finer codebooks are not used."""
         self._codebook, self._frame = 0, self._frame + 1
+        if self._frame == self._room:
+            window = self._model.context.window
+            kept = self._seen[:, :, self._frame :].clone()
+            self._seen[:, :, :window] = kept
+            self._frame = 0
 
     def _coarser(self) -> Tensor:
         """Sums of the embeddings of the frame's codes so far, (batch, E)."""

@@ -4,75 +4,28 @@ from collections.abc import Callable
 
 import torch
 from speechbrain.lobes.models.transformer.Conformer import ConformerEncoder
-from speechbrain.lobes.models.transformer.TransformerASR import (
-    TransformerASR,
-    make_transformer_src_tgt_masks,
+from speechbrain.lobes.models.transformer.TransformerASR import TransformerASR
+from speechbrain.utils.dynamic_chunk_training import (
+    DynChunkTrainConfigRandomSampler,
 )
 from torch import Tensor
 
 from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.errors import ConfigurationError
-from speechbrain_acom.splits.contract import CloudHalf, CutFrames, DeviceHalf
+from speechbrain_acom.splits.chunks import ChunkChoice
+from speechbrain_acom.splits.conformer_layers import EncoderLayers
+from speechbrain_acom.splits.contract import (
+    CloudHalf,
+    CutFrames,
+    DeviceHalf,
+    SplitResult,
+)
 from speechbrain_acom.splits.layers import LayeredSplit, check_split_layer
 from speechbrain_acom.splits.second_encoder import SecondEncoder
+from speechbrain_acom.splits.streams import CloudStream, DeviceStream
 
-
-class EncoderLayers(torch.nn.Module):
-    """Some consecutive layers of a Conformer encoder.
-
-    Masks come from shape and lengths, relative positions from the shape, so
-    that this runs on either side of the cut. The norm after the last layer
-    belongs to whichever side runs that layer.
-
-    Arguments
-    ---------
-    transformer : TransformerASR
-        The unsplit model; its modules are shared, not copied.
-    first : int
-        Number of layers before these.
-    last : int
-        Number of layers up to and with these.
-    """
-
-    def __init__(
-        self, transformer: TransformerASR, first: int, last: int
-    ) -> None:
-        super().__init__()
-        encoder = transformer.encoder
-        ends = first < last == len(encoder.layers)
-        relative = transformer.attention_type == "RelPosMHAXL" and first < last
-        self.causal = transformer.causal
-        self.layers = torch.nn.ModuleList(encoder.layers[first:last])
-        self.norm = encoder.norm if ends else None
-        self.positions = transformer.positional_encoding if relative else None
-
-    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
-        """Run the layers.
-
-        Arguments
-        ---------
-        values : Tensor
-            Shape (batch, frame, channel).
-        lengths : Tensor
-            Relative lengths in [0, 1], shape (batch,).
-
-        Returns
-        -------
-        Tensor
-            Shape (batch, frame, channel).
-        """
-        padding_mask, _, attention_mask, _ = make_transformer_src_tgt_masks(
-            values, None, lengths, causal=self.causal
-        )
-        positions = self.positions(values) if self.positions else None
-        for layer in self.layers:
-            values, _ = layer(
-                values,
-                src_mask=attention_mask,
-                src_key_padding_mask=padding_mask,
-                pos_embs=positions,
-            )
-        return self.norm(values) if self.norm else values
+# Attention that only knows how far frames are apart, wherever they stand.
+CHUNKED_ATTENTION = ("RelPosMHAXL", "RoPEMHA")
 
 
 class ConformerDeviceHalf(DeviceHalf):
@@ -86,6 +39,8 @@ class ConformerDeviceHalf(DeviceHalf):
         The unsplit model.
     split_layer : int
         M.
+    chunks : ChunkChoice
+        Which later frames a frame sees.
     """
 
     def __init__(
@@ -93,6 +48,7 @@ class ConformerDeviceHalf(DeviceHalf):
         front_end: torch.nn.Module,
         transformer: TransformerASR,
         split_layer: int,
+        chunks: ChunkChoice,
     ) -> None:
         super().__init__()
         # The one attention type whose input has the positions added to it.
@@ -100,16 +56,34 @@ class ConformerDeviceHalf(DeviceHalf):
         self.front_end = front_end
         self.input_projection = transformer.custom_src_module
         self.positions = transformer.positional_encoding if absolute else None
-        self.layers = EncoderLayers(transformer, 0, split_layer)
+        self.layers = EncoderLayers(transformer, 0, split_layer, chunks)
         self.channels = _channels(transformer)
 
     def forward(self, features: Tensor, lengths: Tensor) -> CutFrames:
         """Features (batch, time, channel) to the frames at the cut."""
-        # The front end gives (batch, frame, frequency, map).
-        values = self.input_projection(self.front_end(features).flatten(2))
+        values = self.front(features)
         if self.positions:
             values = values + self.positions(values)
         return CutFrames(self.layers(values, lengths), lengths)
+
+    def front(self, features: Tensor) -> Tensor:
+        """Features (batch, time, channel) to (batch, frame, channel)."""
+        # The front end gives (batch, frame, frequency, map).
+        return self.input_projection(self.front_end(features).flatten(2))
+
+    def stream(self) -> DeviceStream:
+        """See :meth:`ConformerSplit.device_stream`."""
+        measured = getattr(self.front_end, "get_filter_properties", None)
+        if measured is None:
+            raise ConfigurationError(
+                "front_end",
+                type(self.front_end).__name__,
+                "one with get_filter_properties for a stream",
+            )
+        chunk_frames = self.layers.chunks.streamed().chunk_size
+        return DeviceStream(
+            chunk_frames, self.front, measured(), self.layers.stream()
+        )
 
 
 class ConformerCloudHalf(CloudHalf):
@@ -123,6 +97,8 @@ class ConformerCloudHalf(CloudHalf):
         (batch, frame, channel) to (batch, frame, token).
     split_layer : int
         M.
+    chunks : ChunkChoice
+        Which later frames a frame sees.
     """
 
     def __init__(
@@ -130,10 +106,13 @@ class ConformerCloudHalf(CloudHalf):
         transformer: TransformerASR,
         head: torch.nn.Module,
         split_layer: int,
+        chunks: ChunkChoice,
     ) -> None:
         super().__init__()
         num_layers = len(transformer.encoder.layers)
-        self.layers = EncoderLayers(transformer, split_layer, num_layers)
+        self.layers = EncoderLayers(
+            transformer, split_layer, num_layers, chunks
+        )
         self.head = head
         self.hidden_channels = _channels(transformer)
 
@@ -151,6 +130,14 @@ class ConformerCloudHalf(CloudHalf):
         """The head's output and what it reads."""
         hidden = self.hidden(values, lengths)
         return self.head(hidden.values), hidden
+
+    def stream(self) -> CloudStream:
+        """See :meth:`ConformerSplit.cloud_stream`."""
+        layers = self.layers.stream()
+        return CloudStream(
+            self.layers.chunks.streamed().chunk_size,
+            lambda values: self.head(layers(values)),
+        )
 
 
 class ConformerSplit(LayeredSplit):
@@ -177,12 +164,16 @@ class ConformerSplit(LayeredSplit):
     second_encoder : SecondEncoder | None
         Stands beside layers 1..M on the device; its features cross the cut
         after theirs.
+    chunks : DynChunkTrainConfigRandomSampler | None
+        No frame sees a later chunk than its own, in either half, so that both
+        can run as the frames come. None: every frame sees all others.
 
     Raises
     ------
     ConfigurationError
         If M is out of range, the encoder is not a Conformer, layers are
-        dropped at random, or the attention needs positions and has none.
+        dropped at random, the attention needs positions and has none, or it
+        has no chunks.
 
     Example
     -------
@@ -220,19 +211,52 @@ class ConformerSplit(LayeredSplit):
         split_layer: int,
         bottleneck: Callable[..., Bottleneck],
         second_encoder: SecondEncoder | None = None,
+        chunks: DynChunkTrainConfigRandomSampler | None = None,
     ) -> None:
         _check_transformer(transformer)
+        if chunks is not None:
+            _check_chunks(transformer)
+        choice = ChunkChoice(chunks)
         num_layers = len(transformer.encoder.layers)
         check_split_layer(split_layer, num_layers)
         layers = (f"encoder layer {n}" for n in range(1, num_layers + 1))
         super().__init__(
-            ConformerDeviceHalf(front_end, transformer, split_layer),
-            ConformerCloudHalf(transformer, head, split_layer),
+            ConformerDeviceHalf(front_end, transformer, split_layer, choice),
+            ConformerCloudHalf(transformer, head, split_layer, choice),
             bottleneck,
             split_layer,
             ("front end", *layers),
             second_encoder,
         )
+        self.chunks = choice
+
+    def forward(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        target: CutFrames | None = None,
+        with_hidden: bool = False,
+    ) -> SplitResult:
+        """As :meth:`Split.forward`, with other chunks at every training step."""
+        if self.training:
+            self.chunks.draw()
+        return super().forward(features, lengths, target, with_hidden)
+
+    def device_stream(self) -> DeviceStream:
+        """See :meth:`Split.device_stream`."""
+        if not isinstance(self.device_half, ConformerDeviceHalf):
+            raise ConfigurationError(
+                "second_encoder", "one", "none for a stream"
+            )
+        return self.device_half.stream()
+
+    def cloud_stream(self) -> CloudStream:
+        """See :meth:`Split.cloud_stream`."""
+        if not isinstance(self.cloud_half, ConformerCloudHalf):
+            raise ConfigurationError(
+                "second_encoder", "one", "none for a stream"
+            )
+        return self.cloud_half.stream()
 
 
 def _channels(transformer: TransformerASR) -> int:
@@ -259,3 +283,15 @@ def _check_transformer(transformer: TransformerASR) -> None:
         raise ConfigurationError(
             "positional_encoding", None, "fixed_abs_sine for regularMHA"
         )
+
+
+def _check_chunks(transformer: TransformerASR) -> None:
+    """Complain about encoders that cannot run in chunks."""
+    if transformer.attention_type not in CHUNKED_ATTENTION:
+        raise ConfigurationError(
+            "attention_type",
+            transformer.attention_type,
+            f"{' or '.join(CHUNKED_ATTENTION)} with chunks",
+        )
+    if transformer.causal:
+        raise ConfigurationError("causal", True, "False with chunks")

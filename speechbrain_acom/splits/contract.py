@@ -9,6 +9,7 @@ from torch import Tensor
 from speechbrain_acom.bottleneck import Bottleneck, BottleneckResult
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.splits.alignment import align
+from speechbrain_acom.splits.streams import CloudStream, DeviceStream
 
 HALVES = ("device", "cloud")
 
@@ -193,6 +194,42 @@ class Split(torch.nn.Module):
     def cloud(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Run layers M+1..L and the head on features at the cut."""
         return self.cloud_half(values, lengths)
+
+    def device_stream(self) -> DeviceStream:
+        """Run layers 1..M on a recording that comes bit by bit.
+
+        Returns
+        -------
+        DeviceStream
+            It stands before the recording.
+
+        Raises
+        ------
+        ConfigurationError
+            If these layers have to see the recording as a whole.
+        """
+        raise self._no_stream()
+
+    def cloud_stream(self) -> CloudStream:
+        """Run layers M+1..L and the head on frames that come bit by bit.
+
+        Returns
+        -------
+        CloudStream
+            It stands before the first frame.
+
+        Raises
+        ------
+        ConfigurationError
+            If these layers have to see the recording as a whole.
+        """
+        raise self._no_stream()
+
+    def _no_stream(self) -> ConfigurationError:
+        kind = type(self).__name__
+        return ConfigurationError(
+            "split", kind, "a ConformerSplit with chunks for a stream"
+        )
 
     def half_state_dict(self, half: str) -> dict[str, Tensor]:
         """Weights that one half needs, and no others.

@@ -7,6 +7,9 @@ from speechbrain.lobes.models.transformer.TransformerASR import (
     TransformerASR,
     make_transformer_src_tgt_masks,
 )
+from speechbrain.utils.dynamic_chunk_training import (
+    DynChunkTrainConfigRandomSampler,
+)
 from torch import Tensor
 
 from speechbrain_acom.bottleneck import Bottleneck
@@ -106,7 +109,7 @@ class EncoderDecoderSplit(ConformerSplit):
 
     Arguments
     ---------
-    front_end, split_layer, bottleneck, second_encoder
+    front_end, split_layer, bottleneck, second_encoder, chunks
         As for :class:`ConformerSplit`.
     transformer : TransformerASR
         With ``encoder_module: conformer``, any attention type and a decoder.
@@ -158,6 +161,7 @@ class EncoderDecoderSplit(ConformerSplit):
         split_layer: int,
         bottleneck: Callable[..., Bottleneck],
         second_encoder: SecondEncoder | None = None,
+        chunks: DynChunkTrainConfigRandomSampler | None = None,
     ) -> None:
         super().__init__(
             front_end,
@@ -166,6 +170,7 @@ class EncoderDecoderSplit(ConformerSplit):
             split_layer,
             bottleneck,
             second_encoder,
+            chunks,
         )
         self.text_decoder = TextDecoder(transformer, ctc_head, sequence_head)
 

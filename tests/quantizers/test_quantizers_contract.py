@@ -47,6 +47,19 @@ def test_exceptions_are_of_lobes_and_tests_that_exist():
 
 
 @every_quantizer
+@pytest.mark.parametrize("pieces", [[9], [1, 0, 5, 3], [4, 4, 1]])
+def test_a_stream_gives_the_codes_of_the_whole(name, pieces):
+    quantizer = built(name)
+    values, _ = _batch([9])
+    for books in {None, 1 if quantizer.truncatable else None}:
+        stream = quantizer.stream(books)
+        codes = [stream(piece) for piece in values.split(pieces, dim=1)]
+        assert torch.equal(
+            torch.cat(codes, dim=1), quantizer.encode(values, None, books)
+        )
+
+
+@every_quantizer
 def test_shapes_and_types(name):
     quantizer = built(name)
     values, lengths = _batch()
