@@ -63,9 +63,9 @@ class FilterStream:
         (1, step, ...) to (1, frame, ...); frame n stands at step n * stride.
     properties : FilterProperties
         Its window and stride.
-    least_frames : int
-        How many frames are given at a time, at least, but for the last ones.
-        Larger: less work, since a few frames are filtered again every time.
+    group : int
+        Frames are given in groups of so many, but for the last ones. Larger:
+        less work, since a few frames are filtered again every time.
 
     Example
     -------
@@ -83,10 +83,10 @@ class FilterStream:
         self,
         filter: Callable[[Tensor], Tensor],
         properties: FilterProperties,
-        least_frames: int = 1,
+        group: int = 1,
     ) -> None:
         self._filter = filter
-        self._least_frames = least_frames
+        self._group = group
         self._stride = properties.stride
         size = properties.get_effective_size()
         # Steps after its own that a frame reads; of an even window, there is
@@ -114,7 +114,8 @@ class FilterStream:
         self._take(steps)
         come = self._first + self._held.shape[1]
         certain = (come - 1 - self.look_ahead) // self._stride + 1
-        if certain < self._next + self._least_frames:
+        certain -= certain % self._group
+        if certain <= self._next:
             return None
         frames = self._frames()[:, : certain - self._next]
         self._next = certain

@@ -20,7 +20,7 @@ from speechbrain.utils.logger import get_logger
 
 from speechbrain_acom.dataio import AudioDataset
 from speechbrain_acom.errors import ConfigurationError
-from speechbrain_acom.inference import AcomInterface
+from speechbrain_acom.inference import AcomInterface, AcomStreamEncoder
 from speechbrain_acom.inference.export import (
     Vocabulary,
     cloud_modules,
@@ -238,7 +238,16 @@ def _coded_row(
         if num_codebooks == total:
             row[f"in_process_{key}"] = value
     row["prior"] = type(device.prior).__name__
+    row |= _latency_columns(device)
     return {**row, **real, **_coded_columns(tested, task)}
+
+
+def _latency_columns(device: AcomInterface) -> Row:
+    """How late the bytes come, where the device half can run on a stream."""
+    try:
+        return {"algorithmic_latency_s": AcomStreamEncoder(device).latency}
+    except ConfigurationError:
+        return {}
 
 
 def _model_columns(brain: AcomBrain, hparams: dict) -> Row:

@@ -68,19 +68,19 @@ def front_end():
 @settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 30), max_size=6),
-    least=st.integers(1, 5),
+    group=st.integers(1, 5),
     # Fewer are too few for the padding of the whole, too.
     steps=st.integers(5, 70),
 )
 def test_a_front_end_in_pieces_gives_what_it_gives_at_once(
-    front_end, sizes, least, steps
+    front_end, sizes, group, steps
 ):
     while sum(sizes) > steps:
         sizes.pop()
     features = torch.randn(
         1, steps, 8, generator=torch.Generator().manual_seed(steps)
     )
-    stream = FilterStream(front_end, front_end.get_filter_properties(), least)
+    stream = FilterStream(front_end, front_end.get_filter_properties(), group)
     with torch.no_grad():
         found = streamed(stream, pieces_of(features, sizes))
         torch.testing.assert_close(found, front_end(features), **TOLERANCE)
@@ -106,6 +106,15 @@ def test_a_filter_stream_gives_frames_as_soon_as_they_are_certain(front_end):
         step for step, frames in enumerate(given_out) if frames is not None
     ]
     assert ready == [3, 7, 11]
+
+
+def test_groups_of_frames_come_when_their_last_frame_is_certain(front_end):
+    # Pieces of 5 features do not end where groups of 2 frames are certain.
+    stream = FilterStream(front_end, front_end.get_filter_properties(), 2)
+    counts = [stream.push(torch.zeros(1, 5, 8)) for _ in range(6)]
+    counts = [0 if frames is None else frames.shape[1] for frames in counts]
+    # After 5, 10, ... features 1, 2, 3, 5, 6, 7 frames are certain.
+    assert counts == [0, 2, 0, 2, 2, 0]
 
 
 @pytest.mark.parametrize("count", [2000, 4000])
