@@ -76,6 +76,14 @@ class CodebookUse:
         counts = torch.bincount(numbers.flatten(), minlength=len(self._counts))
         self._counts = self._counts.to(counts.device) + counts
 
+    def state(self) -> Tensor:
+        """Counts of this process, to go on from."""
+        return self._counts.cpu()
+
+    def load_state(self, state: Tensor) -> None:
+        """Go on from what :meth:`state` gave."""
+        self._counts = state
+
     def rows(self) -> list[CodebookUseRow]:
         """One row a codebook, over all processes of a distributed run.
 

@@ -30,6 +30,7 @@ from speechbrain_acom.training.cuts import cuts
 from speechbrain_acom.training.distillation import Distillation
 from speechbrain_acom.training.rate import RateSchedule, choice_key, ramped
 from speechbrain_acom.training.rate_learning import RateLearningBrain
+from speechbrain_acom.training.resume import TrainingState
 from speechbrain_acom.training.stage import (
     RunningMeans,
     codebook_stats,
@@ -83,6 +84,12 @@ class AcomBrain(RateLearningBrain):
         self.frozen = freeze(self.split, self.hparams.tuned)
         if isinstance(self.hparams.compute_features, torch.nn.Module):
             self.hparams.compute_features.to(self.device)
+        self._step_taken = True
+        self._state = TrainingState(self)
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable(
+                "training_state", self._state, optional_load=True
+            )
 
     @property
     def bottleneck(self) -> Bottleneck:
@@ -288,6 +295,11 @@ class AcomBrain(RateLearningBrain):
             return
         train_kwargs = dict(train_loader_kwargs or {})
         loader = self.make_dataloader(train_set, sb.Stage.TRAIN, **train_kwargs)
+        # SpeechBrain tells a sampler the epoch where it made the sampler, and
+        # otherwise draws the same batches in every epoch.
+        self.train_sampler = self.train_sampler or train_kwargs.get(
+            "batch_sampler"
+        )
         self.check_batches(loader)
         self.rate_schedule.begin(
             self.bottleneck.quantizer, len(loader), epoch_counter.limit
@@ -357,6 +369,7 @@ class AcomBrain(RateLearningBrain):
         self, batch: ReadableBatch, should_step: bool
     ) -> None:
         """Move the learning rate and λ along, and keep frozen what is."""
+        self._state.batch_fetched()
         for part in self.frozen:
             part.eval()
         epoch = self.hparams.epoch_counter.current
@@ -364,6 +377,21 @@ class AcomBrain(RateLearningBrain):
         # Before the step: the optimizer was made with the peak rate.
         if should_step:
             self.hparams.lr_scheduler(self.optimizer)
+
+    def on_fit_batch_end(
+        self,
+        batch: ReadableBatch,
+        outputs: SplitResult,
+        loss: Tensor,
+        should_step: bool,
+    ) -> None:
+        """Remember whether gradients wait for a step."""
+        self._step_taken = should_step
+
+    def _should_save_intra_epoch_ckpt(self, *since: Any) -> bool:
+        """Never between two batches of a step: gradients are not saved."""
+        wanted = super()._should_save_intra_epoch_ckpt(*since)
+        return wanted and self._step_taken
 
     def on_evaluate_start(
         self, max_key: str | None = None, min_key: str | None = None

@@ -42,6 +42,20 @@ class RunningMeans:
             name: self._sums[name] / self._counts[name] for name in self._sums
         }
 
+    def state(self) -> dict[str, tuple[float, int]]:
+        """Sum and count of every name, to go on from."""
+        return {
+            name: (total, self._counts[name])
+            for name, total in self._sums.items()
+        }
+
+    def load_state(self, state: dict[str, tuple[float, int]]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self._sums.clear()
+        self._counts.clear()
+        for name, (total, count) in state.items():
+            self._sums[name], self._counts[name] = total, count
+
 
 def codebook_stats(rows: Sequence[CodebookUseRow]) -> dict[str, str]:
     """Use of the codebooks in one line, coarse to fine.

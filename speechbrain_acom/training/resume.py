@@ -1,0 +1,112 @@
+"""What a training goes on with beside weights: random numbers, counts.
+
+With it a training that was killed in the middle of an epoch ends as one that
+was not, where the hardware gives the same sums twice.
+"""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+
+from speechbrain_acom.metrics.codebook_use import CodebookUse
+from speechbrain_acom.training.stage import RunningMeans
+
+State = Mapping[str, Any]
+
+
+class Counting(Protocol):
+    """What counts over a stage: a Brain."""
+
+    means: RunningMeans
+    codebook_use: CodebookUse
+
+
+@register_checkpoint_hooks
+class TrainingState:
+    """Saves and loads the generators of random numbers, and the counts.
+
+    At the end of an epoch there is nothing to count, and the next one starts
+    with the generators as they were. In the middle, both are put back when the
+    next batch was fetched, since starting to fetch draws a number as well.
+
+    Arguments
+    ---------
+    brain : Counting
+        Whose counts they are.
+
+    Example
+    -------
+    >>> brain = type("Brain", (), {})()
+    >>> brain.means, brain.codebook_use = RunningMeans(), CodebookUse((4,))
+    >>> state, path = TrainingState(brain), getfixture("tmp_path") / "state.ckpt"
+    >>> state.save(path)
+    >>> drawn = torch.rand(1)
+    >>> state.load(path, end_of_epoch=False)
+    >>> state.batch_fetched()
+    >>> bool(torch.rand(1) == drawn)
+    True
+    """
+
+    def __init__(self, brain: Counting) -> None:
+        self._brain = brain
+        self._waiting: State | None = None
+
+    @mark_as_saver
+    def save(self, path: str | Path) -> None:
+        """Write the state of now."""
+        state = {"random": _random_state()}
+        # Before the first stage nothing was counted.
+        if hasattr(self._brain, "means"):
+            state["means"] = self._brain.means.state()
+            state["codebook_use"] = self._brain.codebook_use.state()
+        torch.save(state, path)
+
+    @mark_as_loader
+    def load(self, path: str | Path, end_of_epoch: bool) -> None:
+        """Read a state, to go on from it."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self._waiting = None
+        if end_of_epoch:
+            _set_random_state(state["random"])
+        else:
+            self._waiting = state
+
+    def batch_fetched(self) -> None:
+        """Go on from what was loaded, if it was."""
+        if self._waiting is None:
+            return
+        state, self._waiting = self._waiting, None
+        self._brain.means.load_state(state["means"])
+        self._brain.codebook_use.load_state(state["codebook_use"])
+        _set_random_state(state["random"])
+
+
+def _random_state() -> State:
+    """That of Python, numpy and torch, on all devices."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, keys.tolist(), position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+    }
+
+
+def _set_random_state(state: State) -> None:
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    # There may be fewer devices than there were.
+    for device, one in enumerate(state["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(one, device)
