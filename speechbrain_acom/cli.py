@@ -17,16 +17,13 @@ from tqdm import tqdm
 
 from speechbrain_acom.entropy.limits import check_max_frames
 from speechbrain_acom.errors import AcomError, AudioError, DataError
+from speechbrain_acom.suffixes import AUDIO_SUFFIXES
 from speechbrain_acom.version import __version__
 
 MODEL_VARIABLE = "ACOM_MODEL"
 MESSAGE_SUFFIX = ".acom"
 # How a figure of complexity is named.
 GMAC = "_gmac_per_s"
-# What is taken for audio inside a folder; a file may have any name.
-AUDIO_SUFFIXES = (
-    ".aif .aiff .au .caf .flac .mp3 .oga .ogg .opus .w64 .wav".split()
-)
 
 
 @dataclass

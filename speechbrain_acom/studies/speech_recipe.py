@@ -1,11 +1,13 @@
 """What recipes of speech recognition share beside their Brain classes."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
 
 from speechbrain_acom.inference import AcomASR
 from speechbrain_acom.metrics.scores import word_errors
+from speechbrain_acom.noise import noisy_name, write_noisy
 from speechbrain_acom.studies.experiment import Experiment
 from speechbrain_acom.studies.recipe import Task, finish
 from speechbrain_acom.training import CTCBrain
@@ -67,8 +69,26 @@ def train_and_test(
         train_loader_kwargs=batches_of_like_length(hparams, train_data),
         valid_loader_kwargs=hparams["valid_loader_kwargs"],
     )
-    test_data = {
-        name: speech_dataset(hparams, name) for name in hparams["test_splits"]
-    }
+    names = list(hparams["test_splits"])
+    if hparams["noise"]:
+        run_on_main(_write_noisy_tests, kwargs={"hparams": hparams})
+        names += [
+            noisy_name(split, test)
+            for split in hparams["test_splits"]
+            for test in hparams["noise"].names
+        ]
+    test_data = {name: speech_dataset(hparams, name) for name in names}
     task = Task(interface, hparams["tokenizer"], "wrd", word_errors)
     finish(brain, experiment.hparams_file, hparams, task, train_data, test_data)
+
+
+def _write_noisy_tests(hparams: dict) -> None:
+    """Write the test sets with noise beside the manifests."""
+    for split in hparams["test_splits"]:
+        write_noisy(
+            hparams["noise"],
+            Path(hparams["save_folder"], f"{split}.csv"),
+            hparams["data_folder"],
+            Path(hparams["output_folder"], "noisy"),
+            hparams["sample_rate"],
+        )

@@ -105,7 +105,7 @@ def test_nothing_holds_the_teacher(tmp_path):
     assert names == {
         *("CKPT.yaml", "brain.ckpt", "counter.ckpt", "normalize.ckpt"),
         *("optimizer.ckpt", "scheduler.ckpt", "split.ckpt"),
-        "rate_schedule.ckpt",
+        *("rate_schedule.ckpt", "training_state.ckpt"),
     } | {name for name in names if name.startswith("dataloader")}
     saved = torch.load(checkpoint.paramfiles["split"])
     assert saved.keys() == brain.split.state_dict().keys()
