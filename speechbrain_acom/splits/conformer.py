@@ -41,6 +41,8 @@ class ConformerDeviceHalf(DeviceHalf):
         M.
     chunks : ChunkChoice
         Which later frames a frame sees.
+    recomputed : bool
+        As for :class:`EncoderLayers`.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class ConformerDeviceHalf(DeviceHalf):
         transformer: TransformerASR,
         split_layer: int,
         chunks: ChunkChoice,
+        recomputed: bool,
     ) -> None:
         super().__init__()
         # The one attention type whose input has the positions added to it.
@@ -56,7 +59,9 @@ class ConformerDeviceHalf(DeviceHalf):
         self.front_end = front_end
         self.input_projection = transformer.custom_src_module
         self.positions = transformer.positional_encoding if absolute else None
-        self.layers = EncoderLayers(transformer, 0, split_layer, chunks)
+        self.layers = EncoderLayers(
+            transformer, 0, split_layer, chunks, recomputed
+        )
         self.channels = _channels(transformer)
 
     def forward(self, features: Tensor, lengths: Tensor) -> CutFrames:
@@ -99,6 +104,8 @@ class ConformerCloudHalf(CloudHalf):
         M.
     chunks : ChunkChoice
         Which later frames a frame sees.
+    recomputed : bool
+        As for :class:`EncoderLayers`.
     """
 
     def __init__(
@@ -107,11 +114,12 @@ class ConformerCloudHalf(CloudHalf):
         head: torch.nn.Module,
         split_layer: int,
         chunks: ChunkChoice,
+        recomputed: bool,
     ) -> None:
         super().__init__()
         num_layers = len(transformer.encoder.layers)
         self.layers = EncoderLayers(
-            transformer, split_layer, num_layers, chunks
+            transformer, split_layer, num_layers, chunks, recomputed
         )
         self.head = head
         self.hidden_channels = _channels(transformer)
@@ -167,6 +175,9 @@ class ConformerSplit(LayeredSplit):
     chunks : DynChunkTrainConfigRandomSampler | None
         No frame sees a later chunk than its own, in either half, so that both
         can run as the frames come. None: every frame sees all others.
+    recomputed : bool
+        Whether what happens inside an encoder layer is computed again in the
+        backward pass, instead of kept: less memory, a third more work.
 
     Raises
     ------
@@ -212,6 +223,7 @@ class ConformerSplit(LayeredSplit):
         bottleneck: Callable[..., Bottleneck],
         second_encoder: SecondEncoder | None = None,
         chunks: DynChunkTrainConfigRandomSampler | None = None,
+        recomputed: bool = False,
     ) -> None:
         _check_transformer(transformer)
         if chunks is not None:
@@ -221,8 +233,12 @@ class ConformerSplit(LayeredSplit):
         check_split_layer(split_layer, num_layers)
         layers = (f"encoder layer {n}" for n in range(1, num_layers + 1))
         super().__init__(
-            ConformerDeviceHalf(front_end, transformer, split_layer, choice),
-            ConformerCloudHalf(transformer, head, split_layer, choice),
+            ConformerDeviceHalf(
+                front_end, transformer, split_layer, choice, recomputed
+            ),
+            ConformerCloudHalf(
+                transformer, head, split_layer, choice, recomputed
+            ),
             bottleneck,
             split_layer,
             ("front end", *layers),

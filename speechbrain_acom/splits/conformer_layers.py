@@ -1,6 +1,7 @@
 """Layers of a Conformer encoder, on a whole utterance or chunk by chunk."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from speechbrain.lobes.models.transformer.TransformerASR import (
@@ -8,6 +9,7 @@ from speechbrain.lobes.models.transformer.TransformerASR import (
     make_transformer_src_tgt_masks,
 )
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from speechbrain_acom.splits.chunks import ChunkChoice
 
@@ -29,6 +31,9 @@ class EncoderLayers(torch.nn.Module):
         Number of layers up to and with these.
     chunks : ChunkChoice
         Which later frames a frame sees.
+    recomputed : bool
+        Whether what happens inside a layer is computed again where gradients
+        need it, instead of kept.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class EncoderLayers(torch.nn.Module):
         first: int,
         last: int,
         chunks: ChunkChoice,
+        recomputed: bool = False,
     ) -> None:
         super().__init__()
         encoder = transformer.encoder
@@ -44,6 +50,7 @@ class EncoderLayers(torch.nn.Module):
         relative = transformer.attention_type == "RelPosMHAXL" and first < last
         self.causal = transformer.causal
         self.chunks = chunks
+        self.recomputed = recomputed
         self.layers = torch.nn.ModuleList(encoder.layers[first:last])
         self.norm = encoder.norm if ends else None
         self.positions = transformer.positional_encoding if relative else None
@@ -73,7 +80,10 @@ class EncoderLayers(torch.nn.Module):
         )
         positions = self.positions(values) if self.positions else None
         for layer in self.layers:
-            values, _ = layer(
+            run = layer
+            if self.recomputed and torch.is_grad_enabled():
+                run = partial(checkpoint, layer, use_reentrant=False)
+            values, _ = run(
                 values,
                 src_mask=attention_mask,
                 src_key_padding_mask=padding_mask,

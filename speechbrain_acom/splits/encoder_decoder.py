@@ -109,7 +109,7 @@ class EncoderDecoderSplit(ConformerSplit):
 
     Arguments
     ---------
-    front_end, split_layer, bottleneck, second_encoder, chunks
+    front_end, split_layer, bottleneck, second_encoder, chunks, recomputed
         As for :class:`ConformerSplit`.
     transformer : TransformerASR
         With ``encoder_module: conformer``, any attention type and a decoder.
@@ -162,6 +162,7 @@ class EncoderDecoderSplit(ConformerSplit):
         bottleneck: Callable[..., Bottleneck],
         second_encoder: SecondEncoder | None = None,
         chunks: DynChunkTrainConfigRandomSampler | None = None,
+        recomputed: bool = False,
     ) -> None:
         super().__init__(
             front_end,
@@ -171,6 +172,7 @@ class EncoderDecoderSplit(ConformerSplit):
             bottleneck,
             second_encoder,
             chunks,
+            recomputed,
         )
         self.text_decoder = TextDecoder(transformer, ctc_head, sequence_head)
 

@@ -61,3 +61,29 @@ def test_refused_transformers_are_named(build, bypass_bottleneck, changes, key):
         family.cut(1, bypass_bottleneck)
     assert error.value.key == key
     assert "\n" not in str(error.value)
+
+
+def test_recomputed_layers_learn_the_same_with_less_memory(
+    build, coded_bottleneck, features
+):
+    def gradients(**settings):
+        torch.manual_seed(0)
+        family = build("conformer", dropout=0.1)
+        split = family.cut(2, coded_bottleneck, **settings).train()
+        torch.manual_seed(1)
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: kept.append(tensor.numel()) or tensor,
+            lambda tensor: tensor,
+        ):
+            loss = split(features, LENGTHS).output.square().mean()
+        loss.backward()
+        found = [weight.grad for weight in split.parameters()]
+        return [grad for grad in found if grad is not None], sum(kept)
+
+    whole, kept_by_whole = gradients()
+    again, kept_by_again = gradients(recomputed=True)
+    assert len(again) == len(whole) > 10
+    for one, other in zip(again, whole, strict=True):
+        torch.testing.assert_close(one, other)
+    assert kept_by_again < kept_by_whole / 2
