@@ -13,7 +13,8 @@ from speechbrain_acom.dataio import manifest_dataset
 from speechbrain_acom.errors import AudioError, DataError
 from speechbrain_acom.hparams import read_tree
 from speechbrain_acom.inference import AcomInterface, load_interface
-from speechbrain_acom.inference.folder import checked_files, file_checksum
+from speechbrain_acom.inference.folder import checked_files
+from speechbrain_acom.storage import file_checksum
 
 # Columns of a manifest, the first of which that is there counts.
 TARGET_COLUMNS = ("wrd", "class_name")

@@ -1,5 +1,6 @@
 """Writing files: a disk that is full is said to be full."""
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,3 +46,30 @@ def writing_into(folder: str | Path) -> Iterator[None]:
             f"{folder}: found {free} MB free, expected room for what is "
             f"saved: free some and start again ({reason})"
         ) from error
+
+
+def file_checksum(path: str | Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal.
+
+    Arguments
+    ---------
+    path : str | Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 digits.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "empty.ckpt"
+    >>> _ = path.write_bytes(b"")
+    >>> file_checksum(path)[:8]
+    'e3b0c442'
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

@@ -166,6 +166,7 @@ def brain_in(
             "train_logger": Log(),
             "avg_checkpoints": 1,
             "tuned": "all",
+            "cut_cache": "",
             **hparams,
         },
         run_opts={"noprogressbar": True, "device": "cpu", **(run_opts or {})},

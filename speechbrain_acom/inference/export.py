@@ -31,12 +31,11 @@ from speechbrain_acom.hparams import read_tree, text_of_keys
 from speechbrain_acom.inference.folder import (
     HPARAMS_FILES,
     checked_files,
-    file_checksum,
 )
 from speechbrain_acom.inference.interfaces import AcomInterface
 from speechbrain_acom.splits import Split
 from speechbrain_acom.splits.contract import HALVES
-from speechbrain_acom.storage import writing_into
+from speechbrain_acom.storage import file_checksum, writing_into
 
 Vocabulary: TypeAlias = (
     sentencepiece.SentencePieceProcessor | CategoricalEncoder

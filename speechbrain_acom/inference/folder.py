@@ -6,7 +6,6 @@ checksum of every other, and says in one line which file is missing, damaged
 or of another model, before anything is built.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import ruamel.yaml
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from speechbrain_acom.errors import ConfigurationError
+from speechbrain_acom.storage import file_checksum
 
 # What from_hparams reads for both halves, or for one.
 HPARAMS_FILES = {
@@ -49,33 +49,6 @@ def hparams_file(half: str) -> str:
     if half not in HPARAMS_FILES:
         raise ConfigurationError("half", half, "both, device or cloud")
     return HPARAMS_FILES[half]
-
-
-def file_checksum(path: str | Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal.
-
-    Arguments
-    ---------
-    path : str | Path
-        The file.
-
-    Returns
-    -------
-    str
-        64 digits.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "empty.ckpt"
-    >>> _ = path.write_bytes(b"")
-    >>> file_checksum(path)[:8]
-    'e3b0c442'
-    """
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def checked_files(folder: str | Path, half: str) -> list[str]:

@@ -248,7 +248,7 @@ class ConformerSplit(LayeredSplit):
 
     def forward(
         self,
-        features: Tensor,
+        features: Tensor | CutFrames,
         lengths: Tensor,
         target: CutFrames | None = None,
         with_hidden: bool = False,

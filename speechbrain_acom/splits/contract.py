@@ -141,7 +141,7 @@ class Split(torch.nn.Module):
 
     def forward(
         self,
-        features: Tensor,
+        features: Tensor | CutFrames,
         lengths: Tensor,
         target: CutFrames | None = None,
         with_hidden: bool = False,
@@ -150,8 +150,9 @@ class Split(torch.nn.Module):
 
         Arguments
         ---------
-        features : Tensor
-            Shape (batch, time, channel), normalised filter banks.
+        features : Tensor | CutFrames
+            Shape (batch, time, channel), normalised filter banks; or what the
+            device half has given already.
         lengths : Tensor
             Relative lengths in [0, 1], shape (batch,).
         target : CutFrames | None
@@ -164,7 +165,9 @@ class Split(torch.nn.Module):
         SplitResult
             The head's output and what happened in the cut.
         """
-        cut = self.device_half(features, lengths)
+        cut = features
+        if not isinstance(features, CutFrames):
+            cut = self.device_half(features, lengths)
         coded = self.bottleneck(cut.values, cut.lengths)
         if target is not None:
             coded = self._taught(coded, cut.lengths, target)

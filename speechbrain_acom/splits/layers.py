@@ -107,7 +107,7 @@ class ClassifierSplit(LayeredSplit):
 
     def forward(
         self,
-        features: Tensor,
+        features: Tensor | CutFrames,
         lengths: Tensor,
         target: CutFrames | None = None,
         with_hidden: bool = False,
@@ -116,8 +116,9 @@ class ClassifierSplit(LayeredSplit):
 
         Arguments
         ---------
-        features : Tensor
-            Shape (batch, time, channel), normalised filter banks.
+        features : Tensor | CutFrames
+            Shape (batch, time, channel), normalised filter banks; or what the
+            device half has given already.
         lengths : Tensor
             Relative lengths in [0, 1], shape (batch,).
         target : CutFrames | None

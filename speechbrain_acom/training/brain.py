@@ -23,7 +23,8 @@ from speechbrain_acom.dataio import ReadableBatch
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.features import features_of
 from speechbrain_acom.metrics.codebook_use import CodebookUse, CodebookUseRow
-from speechbrain_acom.splits import Split, SplitResult
+from speechbrain_acom.splits import CutFrames, Split, SplitResult
+from speechbrain_acom.training.cached_cuts import cached_cuts
 from speechbrain_acom.training.checkpoints import same_model
 from speechbrain_acom.training.collapse import save_or_undo
 from speechbrain_acom.training.cuts import cuts
@@ -59,8 +60,9 @@ class AcomBrain(RateLearningBrain):
     ``compute_features``, ``augmentation`` (a callable or None), ``beta``,
     ``rate_schedule`` (the checkpointer's too), ``distillation_weight``,
     ``distillation_features_weight``, ``epoch_counter``, ``lr_scheduler``,
-    ``train_logger``, ``avg_checkpoints`` and ``tuned`` (see
-    :mod:`~speechbrain_acom.training.tuned_parts`); also ``pretrained_path``
+    ``train_logger``, ``avg_checkpoints``, ``tuned`` (see
+    :mod:`~speechbrain_acom.training.tuned_parts`) and ``cut_cache`` (see
+    :mod:`~speechbrain_acom.training.cached_cuts`); also ``pretrained_path``
     where there is a teacher.
 
     Arguments
@@ -85,6 +87,8 @@ class AcomBrain(RateLearningBrain):
         if isinstance(self.hparams.compute_features, torch.nn.Module):
             self.hparams.compute_features.to(self.device)
         self._step_taken = True
+        # Whether batches hold what the device half gave, instead of audio.
+        self.at_cut = False
         self._state = TrainingState(self)
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable(
@@ -140,11 +144,20 @@ class AcomBrain(RateLearningBrain):
         features = features_of(self.hparams.compute_features, signals, lengths)
         return self.modules.normalize(features, lengths, epoch=epoch), lengths
 
+    def cut_of(self, batch: ReadableBatch, epoch: int | None) -> CutFrames:
+        """What the device half gives, or has given when it was cached."""
+        if self.at_cut:
+            return CutFrames(*batch.to(self.device).cut)
+        return self.split.device(*self.features(batch, epoch))
+
     def compute_forward(
         self, batch: ReadableBatch, stage: sb.Stage
     ) -> SplitResult:
         """Walk the whole line on one batch."""
         epoch = self.hparams.epoch_counter.current
+        if self.at_cut:
+            cut = self.cut_of(batch, epoch)
+            return self.modules.split(cut, cut.lengths)
         features, lengths = self.features(batch, epoch)
         if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
             features, lengths = self.hparams.augmentation(features, lengths)
@@ -294,6 +307,30 @@ class AcomBrain(RateLearningBrain):
                 )
             return
         train_kwargs = dict(train_loader_kwargs or {})
+        valid_kwargs = dict(valid_loader_kwargs or {})
+        data = {"train": train_set, "valid": valid_set}
+        with cached_cuts(self, data, valid_kwargs):
+            self._fit(
+                fresh,
+                epoch_counter,
+                train_set,
+                valid_set,
+                progressbar,
+                train_kwargs,
+                valid_kwargs,
+            )
+
+    def _fit(
+        self,
+        fresh: bool,
+        epoch_counter: Any,
+        train_set: Any,
+        valid_set: Any,
+        progressbar: bool | None,
+        train_kwargs: dict,
+        valid_kwargs: dict,
+    ) -> None:
+        """Fit, whatever the data sets give."""
         loader = self.make_dataloader(train_set, sb.Stage.TRAIN, **train_kwargs)
         # SpeechBrain tells a sampler the epoch where it made the sampler, and
         # otherwise draws the same batches in every epoch.
@@ -321,7 +358,7 @@ class AcomBrain(RateLearningBrain):
             loader,
             valid_set,
             progressbar,
-            valid_loader_kwargs=dict(valid_loader_kwargs or {}),
+            valid_loader_kwargs=valid_kwargs,
         )
 
     def on_fit_start(self) -> None:

@@ -41,5 +41,4 @@ def cuts(
         for batch in batches:
             brain.skipped.add(batch)
             if len(batch) > 0:
-                features, lengths = brain.features(batch, epoch=0)
-                yield brain.split.device(features, lengths)
+                yield brain.cut_of(batch, epoch=0)

@@ -12,7 +12,7 @@ from speechbrain.processing.features import InputNormalization
 from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference import AcomASR, copy_half
 from speechbrain_acom.inference.export import export_continuous, hash_model
-from speechbrain_acom.inference.folder import file_checksum
+from speechbrain_acom.storage import file_checksum
 
 YAML_FILES = ("hyperparams.yaml", "device.yaml", "cloud.yaml")
 DEVICE = {"device.yaml", "device.ckpt", "normalize.ckpt", "prior.ckpt"}

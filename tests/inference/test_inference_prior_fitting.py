@@ -29,8 +29,9 @@ from speechbrain_acom.inference import (
     refit_prior,
 )
 from speechbrain_acom.inference.export import hash_model, replace_prior
-from speechbrain_acom.inference.folder import HPARAMS_FILES, file_checksum
+from speechbrain_acom.inference.folder import HPARAMS_FILES
 from speechbrain_acom.inference.prior_fitting import check_fitter
+from speechbrain_acom.storage import file_checksum
 
 RATE = exported_models.RATE
 FRAGMENTS = exported_models.RECIPES.parent / "hparams" / "priors"
