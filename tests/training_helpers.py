@@ -156,6 +156,7 @@ def brain_in(
         opt_class=partial(torch.optim.SGD, lr=0.1),
         hparams={
             "compute_features": frames_of,
+            "signal_augmentation": None,
             "augmentation": None,
             "beta": 0.5,
             "rate_schedule": rate_schedule,

@@ -18,20 +18,16 @@ from speechbrain.utils.logger import get_logger
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.dataio import ReadableBatch
 from speechbrain_acom.errors import ConfigurationError, DataError
-from speechbrain_acom.features import features_of
 from speechbrain_acom.metrics.codebook_use import CodebookUse, CodebookUseRow
-from speechbrain_acom.splits import CutFrames, Split, SplitResult
+from speechbrain_acom.splits import SplitResult
 from speechbrain_acom.training.cached_cuts import cached_cuts
 from speechbrain_acom.training.checkpoints import same_model
 from speechbrain_acom.training.collapse import save_or_undo
 from speechbrain_acom.training.cuts import cuts
-from speechbrain_acom.training.distillation import Distillation
+from speechbrain_acom.training.line import LineBrain
 from speechbrain_acom.training.rate import RateSchedule, choice_key, ramped
-from speechbrain_acom.training.rate_learning import RateLearningBrain
-from speechbrain_acom.training.resume import TrainingState
 from speechbrain_acom.training.stage import (
     RunningMeans,
     codebook_stats,
@@ -43,23 +39,21 @@ from speechbrain_acom.training.start import (
     start_bottleneck,
     utterance_codes,
 )
-from speechbrain_acom.training.teacher import Lesson, Teacher, make_teacher
+from speechbrain_acom.training.teacher import make_teacher
 from speechbrain_acom.training.tuned_parts import freeze
 
 logger = get_logger(__name__)
 
 
-class AcomBrain(RateLearningBrain):
+class AcomBrain(LineBrain):
     """Trains, validates and tests a :class:`Split` with its task's loss.
 
     Subclasses say what the task is: :meth:`task_loss`,
     :meth:`update_metrics`, :meth:`metric_name`, :meth:`metric_value` and
     :meth:`scores`.
 
-    The hyperparameters need ``modules`` with ``normalize`` and ``split``, and
-    ``compute_features``, ``augmentation`` (a callable or None), ``beta``,
-    ``rate_schedule`` (the checkpointer's too), ``distillation_weight``,
-    ``distillation_features_weight``, ``epoch_counter``, ``lr_scheduler``,
+    Beside what :class:`LineBrain` needs, the hyperparameters need ``beta``,
+    ``rate_schedule`` (the checkpointer's too), ``lr_scheduler``,
     ``train_logger``, ``avg_checkpoints``, ``tuned`` (see
     :mod:`~speechbrain_acom.training.tuned_parts`) and ``cut_cache`` (see
     :mod:`~speechbrain_acom.training.cached_cuts`); also ``pretrained_path``
@@ -73,32 +67,8 @@ class AcomBrain(RateLearningBrain):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # DDP wraps what stands in `modules`; this stays the bare module.
-        self.split: Split = self.modules.split
-        # Not a module of the brain: nothing trains, saves or wraps it.
-        self.teacher: Teacher | None = None
-        self.lesson: Lesson | None = None
         self.rate_schedule: RateSchedule = self.hparams.rate_schedule
-        self.distillation = Distillation(
-            self.hparams.distillation_weight,
-            self.hparams.distillation_features_weight,
-        )
         self.frozen = freeze(self.split, self.hparams.tuned)
-        if isinstance(self.hparams.compute_features, torch.nn.Module):
-            self.hparams.compute_features.to(self.device)
-        self._step_taken = True
-        # Whether batches hold what the device half gave, instead of audio.
-        self.at_cut = False
-        self._state = TrainingState(self)
-        if self.checkpointer is not None:
-            self.checkpointer.add_recoverable(
-                "training_state", self._state, optional_load=True
-            )
-
-    @property
-    def bottleneck(self) -> Bottleneck:
-        """The module that stands in the cut."""
-        return self.split.bottleneck
 
     # What a task defines -------------------------------------------------
 
@@ -133,45 +103,6 @@ class AcomBrain(RateLearningBrain):
     def scores(self) -> dict[str, float]:
         """Everything a results row says of how right the answers were."""
         raise NotImplementedError
-
-    # The line ------------------------------------------------------------
-
-    def features(
-        self, batch: ReadableBatch, epoch: int | None
-    ) -> tuple[Tensor, Tensor]:
-        """Normalised features (batch, time, channel) and their lengths."""
-        signals, lengths = batch.to(self.device).sig
-        features = features_of(self.hparams.compute_features, signals, lengths)
-        return self.modules.normalize(features, lengths, epoch=epoch), lengths
-
-    def cut_of(self, batch: ReadableBatch, epoch: int | None) -> CutFrames:
-        """What the device half gives, or has given when it was cached."""
-        if self.at_cut:
-            return CutFrames(*batch.to(self.device).cut)
-        return self.split.device(*self.features(batch, epoch))
-
-    def compute_forward(
-        self, batch: ReadableBatch, stage: sb.Stage
-    ) -> SplitResult:
-        """Walk the whole line on one batch."""
-        epoch = self.hparams.epoch_counter.current
-        if self.at_cut:
-            cut = self.cut_of(batch, epoch)
-            return self.modules.split(cut, cut.lengths)
-        features, lengths = self.features(batch, epoch)
-        if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
-            features, lengths = self.hparams.augmentation(features, lengths)
-        self.lesson = None
-        if self.teacher is None or stage == sb.Stage.TEST:
-            return self.modules.split(features, lengths)
-        self.lesson = self.teacher(features, lengths)
-        taught = self.bottleneck.quantizer.taught
-        return self.modules.split(
-            features,
-            lengths,
-            self.lesson.hidden if taught else None,
-            with_hidden=self.distillation.features_weight > 0,
-        )
 
     def compute_objectives(
         self, result: SplitResult, batch: ReadableBatch, stage: sb.Stage
@@ -406,7 +337,7 @@ class AcomBrain(RateLearningBrain):
         self, batch: ReadableBatch, should_step: bool
     ) -> None:
         """Move the learning rate and λ along, and keep frozen what is."""
-        self._state.batch_fetched()
+        super().on_fit_batch_start(batch, should_step)
         for part in self.frozen:
             part.eval()
         epoch = self.hparams.epoch_counter.current
@@ -414,21 +345,6 @@ class AcomBrain(RateLearningBrain):
         # Before the step: the optimizer was made with the peak rate.
         if should_step:
             self.hparams.lr_scheduler(self.optimizer)
-
-    def on_fit_batch_end(
-        self,
-        batch: ReadableBatch,
-        outputs: SplitResult,
-        loss: Tensor,
-        should_step: bool,
-    ) -> None:
-        """Remember whether gradients wait for a step."""
-        self._step_taken = should_step
-
-    def _should_save_intra_epoch_ckpt(self, *since: Any) -> bool:
-        """Never between two batches of a step: gradients are not saved."""
-        wanted = super()._should_save_intra_epoch_ckpt(*since)
-        return wanted and self._step_taken
 
     def on_evaluate_start(
         self, max_key: str | None = None, min_key: str | None = None

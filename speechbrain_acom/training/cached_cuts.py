@@ -55,10 +55,11 @@ def check_cached(brain: sb.Brain) -> None:
         raise ConfigurationError(
             "tuned", hparams.tuned, "lobe_and_cloud or lobe with cut_cache"
         )
-    if hparams.augmentation is not None:
-        raise ConfigurationError(
-            "augmentation", "one", "null with cut_cache: it changes features"
-        )
+    for key in ("signal_augmentation", "augmentation"):
+        if getattr(hparams, key) is not None:
+            raise ConfigurationError(
+                key, "one", "null with cut_cache: it changes features"
+            )
     until = brain.modules.normalize.update_until_epoch
     if until > 1:
         raise ConfigurationError(

@@ -11,17 +11,17 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from speechbrain_acom.training.rate import RateSchedule, rate_models
-from speechbrain_acom.training.readable import ReadableBrain
+from speechbrain_acom.training.resume import ResumableBrain
 
 # It starts from nothing and has to keep up with codes that move, while all else
 # is only tuned.
 STEP_FACTOR = 10.0
 
 
-class RateLearningBrain(ReadableBrain):
+class RateLearningBrain(ResumableBrain):
     """A Brain in which a rate model learns beside the rest.
 
-    Without a rate model it is a :class:`ReadableBrain`. The hyperparameters
+    Without a rate model it is a :class:`ResumableBrain`. The hyperparameters
     need ``rate_schedule``.
 
     Arguments

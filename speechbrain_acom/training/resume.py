@@ -17,7 +17,9 @@ from speechbrain.utils.checkpoints import (
     register_checkpoint_hooks,
 )
 
+from speechbrain_acom.dataio import ReadableBatch
 from speechbrain_acom.metrics.codebook_use import CodebookUse
+from speechbrain_acom.training.readable import ReadableBrain
 from speechbrain_acom.training.stage import RunningMeans
 
 State = Mapping[str, Any]
@@ -88,6 +90,47 @@ class TrainingState:
         self._brain.means.load_state(state["means"])
         self._brain.codebook_use.load_state(state["codebook_use"])
         _set_random_state(state["random"])
+
+
+class ResumableBrain(ReadableBrain):
+    """A Brain whose training may be killed at any time.
+
+    Arguments
+    ---------
+    *args, **kwargs
+        As for ``speechbrain.core.Brain``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._state = TrainingState(self)
+        # Whether no gradient waits for a step.
+        self._step_taken = True
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable(
+                "training_state", self._state, optional_load=True
+            )
+
+    def on_fit_batch_start(
+        self, batch: ReadableBatch, should_step: bool
+    ) -> None:
+        """Go on from where a checkpoint was saved, if it was loaded."""
+        self._state.batch_fetched()
+
+    def on_fit_batch_end(
+        self,
+        batch: ReadableBatch,
+        outputs: Any,
+        loss: torch.Tensor,
+        should_step: bool,
+    ) -> None:
+        """Remember whether a gradient waits for a step."""
+        self._step_taken = should_step
+
+    def _should_save_intra_epoch_ckpt(self, *since: Any) -> bool:
+        """Never between two batches of a step: gradients are not saved."""
+        wanted = super()._should_save_intra_epoch_ckpt(*since)
+        return wanted and self._step_taken
 
 
 def _random_state() -> State:
