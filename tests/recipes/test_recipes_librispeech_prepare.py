@@ -202,3 +202,69 @@ class TestLibriSpeech:
     def test_splits_have_to_be_a_list(self, corpus):
         with pytest.raises(ConfigurationError, match="^dev_splits: .*a list"):
             self.prepare(corpus, dev_splits="dev-clean")
+
+    def test_every_official_split_is_known_by_its_folder(self, tmp_path):
+        """The real layout, with the files that lie beside the splits."""
+        root = tmp_path / "LibriSpeech"
+        official = {
+            "train_splits": [
+                "train-clean-100",
+                "train-clean-360",
+                "train-other-500",
+            ],
+            "dev_splits": ["dev-clean", "dev-other"],
+            "test_splits": ["test-clean", "test-other"],
+        }
+        number = 19
+        for splits in official.values():
+            for split in splits:
+                folder = root / split / str(number) / "198"
+                self.write_chapter(folder, number)
+                number += 1
+        for name in ("BOOKS.TXT", "SPEAKERS.TXT", "README.TXT"):
+            (root / name).write_text("; nothing to read")
+        save = self.prepare(root, **official)
+        sizes = {
+            path.stem: len(self.open(save, path.stem, root))
+            for path in save.glob("*.csv")
+        }
+        others = [*official["dev_splits"], *official["test_splits"]]
+        assert sizes == {"train": 6, **dict.fromkeys(others, 2)}
+        train = self.open(save, "train", root)
+        speakers = {row["spk_id"] for row in train.data.values()}
+        assert speakers == {"19", "20", "21"}
+
+    def test_a_file_in_place_of_a_split_is_named(self, corpus):
+        (corpus / "dev-other").write_text("no folder")
+        with pytest.raises(DataError, match="dev-other: found no such folder"):
+            self.prepare(corpus, dev_splits=["dev-other"])
+
+    def test_another_sample_rate_is_no_fault(self, corpus):
+        path = corpus / "train-a" / "100" / "7" / "100-7-0000.flac"
+        write_noise(path, seconds=0.5, rate=8000)
+        dataset = self.open(self.prepare(corpus), "train", corpus)
+        dataset.set_output_keys(["duration", "sig"])
+        assert dataset[0]["duration"] == pytest.approx(0.5)
+        assert dataset[0]["sig"].shape == (RATE // 2,)
+
+    def test_a_full_disk_leaves_no_half_of_a_manifest(
+        self, corpus, monkeypatch
+    ):
+        save = self.prepare(corpus)
+        before = {path.name: path.read_bytes() for path in save.iterdir()}
+        self.write_chapter(corpus / "train-a" / "999" / "7", 999)
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("csv.DictWriter.writerows", full)
+        with pytest.raises(OSError, match="No space left"):
+            self.prepare(corpus)
+        after = {
+            path.name: path.read_bytes()
+            for path in save.iterdir()
+            if path.suffix != ".unfinished"
+        }
+        assert after == before
+        monkeypatch.undo()
+        assert len(self.open(self.prepare(corpus), "train", corpus)) == 10
