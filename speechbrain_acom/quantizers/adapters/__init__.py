@@ -10,6 +10,7 @@ from speechbrain_acom.quantizers.adapters.finite_scalar import (
 from speechbrain_acom.quantizers.adapters.lookup_free import AdaptedLFQ
 from speechbrain_acom.quantizers.adapters.residual_vq import AdaptedResidualVQ
 from speechbrain_acom.quantizers.adapters.sim_vq import AdaptedSimVQ
+from speechbrain_acom.quantizers.adapters.unmasked_dac import UnmaskedDAC
 
 __all__ = [
     "AdaptedBSQ",
@@ -20,4 +21,5 @@ __all__ = [
     "AdaptedResidualFSQ",
     "AdaptedResidualVQ",
     "AdaptedSimVQ",
+    "UnmaskedDAC",
 ]
