@@ -54,6 +54,16 @@ def test_augmentation_that_adds_utterances_is_named(tmp_path, key):
     assert "found '4 utterances of 2'" in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["specaugment", "voices"])
+def test_fragments_for_features_keep_their_shape(name):
+    yaml = f"augmentation: !include:{FRAGMENTS / name}.yaml"
+    augment = load_hyperpyyaml(yaml)["augmentation"]
+    features, lengths = torch.randn(3, 120, 40), torch.tensor([1.0, 0.5, 0.8])
+    changed, same = augment(features, lengths)
+    assert changed.shape == features.shape and torch.equal(same, lengths)
+    assert not torch.equal(changed, features)
+
+
 def test_the_fragment_of_speeds_changes_lengths_not_numbers():
     torch.manual_seed(0)
     yaml = f"speed: !include:{FRAGMENTS / 'speed.yaml'}"
