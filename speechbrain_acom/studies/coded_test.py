@@ -62,10 +62,14 @@ class TestItem:
 
 @dataclass
 class CodedTest:
-    """Answers of the second process, aligned with ``targets``.
+    """Answers of the second process, aligned with ``names``.
 
     Arguments
     ---------
+    names : list[str]
+        IDs of what was coded.
+    message_bytes : list[int]
+        Sizes of the real messages.
     targets : list[str]
         The right answers.
     real : list[str]
@@ -86,6 +90,8 @@ class CodedTest:
         Files that could not be read, left out of everything above.
     """
 
+    names: list[str]
+    message_bytes: list[int]
     targets: list[str]
     real: list[str]
     random: list[str]
@@ -142,7 +148,7 @@ def run_coded_test(
     books = prior.cardinalities[framing.run_columns :]
     meter, use = RateMeter(prior), CodebookUse(books)
     controls = _Controls(prior, framing, np.random.default_rng(seed))
-    coded, skipped, total = [], [], 0.0
+    coded, sizes, skipped, total = [], [], [], 0.0
     frames, code_frames = 0, 0
     for item in tqdm(items, desc="coding the test set"):
         try:
@@ -162,6 +168,7 @@ def run_coded_test(
             messages[control] = interface.message(values, num_frames)
         _write(messages, folder, item)
         coded.append(item)
+        sizes.append(len(message))
         total += seconds
         frames += num_frames
         code_frames += len(codes)
@@ -177,6 +184,8 @@ def run_coded_test(
         for variant in VARIANTS
     }
     return CodedTest(
+        names=[item.name for item in coded],
+        message_bytes=sizes,
         targets=[item.target for item in coded],
         rate=meter.rate(),
         codebook_use=use.rows(),

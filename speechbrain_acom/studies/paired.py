@@ -19,9 +19,7 @@ from speechbrain.utils.metric_stats import ErrorRateStats
 from speechbrain_acom.errors import AcomError, DataError
 from speechbrain_acom.metrics.bootstrap import ratio_interval
 from speechbrain_acom.studies.results import Row, read_rows, rewrite_rows
-
-# Clips that are cut from one recording are no independent evidence.
-GROUP = "fs_id"
+from speechbrain_acom.studies.utterances import GROUP
 
 
 @dataclass(frozen=True)

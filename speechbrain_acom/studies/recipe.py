@@ -29,6 +29,7 @@ from speechbrain_acom.inference.export import (
 )
 from speechbrain_acom.inference.prior_fitting import fit_prior
 from speechbrain_acom.metrics.complexity import complexity
+from speechbrain_acom.metrics.scores import Counted, percents
 from speechbrain_acom.quantizers import Quantizer
 from speechbrain_acom.storage import writing_into
 from speechbrain_acom.studies.coded_test import (
@@ -37,11 +38,12 @@ from speechbrain_acom.studies.coded_test import (
     run_coded_test,
 )
 from speechbrain_acom.studies.results import Row, write_results
+from speechbrain_acom.studies.utterances import Utterances
 from speechbrain_acom.training import AcomBrain
 
 logger = get_logger(__name__)
 
-Score = Callable[[Sequence[str], Sequence[str]], dict[str, float]]
+Count = Callable[[Sequence[str], Sequence[str]], dict[str, Counted]]
 
 
 @dataclass
@@ -56,14 +58,15 @@ class Task:
         Turns the head's output into text or a label.
     target : str
         Column of the manifest that holds the right answer.
-    score : Callable
-        Called with right and given answers; gives columns of a results row.
+    count : Callable
+        Called with right and given answers; gives what is counted of every
+        utterance, by metric.
     """
 
     interface: type[AcomInterface]
     vocabulary: Vocabulary
     target: str
-    score: Score
+    count: Count
 
 
 def finish(
@@ -107,7 +110,12 @@ def finish(
         row = {"hparams": Path(hparams_file).stem, "test_set": name}
         row |= _model_columns(brain, hparams) | _chosen_columns(brain)
         left_out = dataset.data.keys() & brain.skipped.reasons.keys()
-        rows.append({**row, "skipped_files": len(left_out), **brain.scores()})
+        row |= {"skipped_files": len(left_out), **brain.scores()}
+        utterances = Utterances.of(
+            brain.counted_names(), brain.counted(), dataset
+        )
+        utterances.save(Path(hparams["output_folder"], "utterances", name))
+        rows.append({**row, **utterances.interval_columns()})
     if not _alone():
         return
     with writing_into(hparams["output_folder"]):
@@ -230,13 +238,20 @@ def _coded_row(
         hparams["seed"],
         num_codebooks,
     )
-    real = task.score(tested.targets, tested.real)
+    counted = task.count(tested.targets, tested.real)
+    real = percents(counted)
     row = {**row, "num_codebooks": num_codebooks}
     for key in real:
         # What this process says has a name of its own, and all codebooks.
         value = row.pop(key)
+        row.pop(f"{key}_low"), row.pop(f"{key}_high")
         if num_codebooks == total:
             row[f"in_process_{key}"] = value
+    utterances = Utterances.of(
+        tested.names, counted, dataset, tested.message_bytes
+    )
+    utterances.save(place / "utterances")
+    real |= utterances.interval_columns()
     row["prior"] = type(device.prior).__name__
     row |= _latency_columns(device)
     return {**row, **real, **_coded_columns(tested, task)}
@@ -308,7 +323,8 @@ def _coded_columns(tested: CodedTest, task: Task) -> Row:
     columns: dict[str, Any] = asdict(tested.rate)
     for name in ("random", "constant"):
         answers = getattr(tested, name)
-        for key, value in task.score(tested.targets, answers).items():
+        scores = percents(task.count(tested.targets, answers))
+        for key, value in scores.items():
             columns[f"{name}_codes_{key}"] = value
     for use in tested.codebook_use:
         prefix = f"codebook_{use.codebook}"

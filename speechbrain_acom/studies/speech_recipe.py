@@ -6,7 +6,7 @@ from pathlib import Path
 from speechbrain.utils.distributed import run_on_main
 
 from speechbrain_acom.inference import AcomASR
-from speechbrain_acom.metrics.scores import word_errors
+from speechbrain_acom.metrics.scores import transcript_counts
 from speechbrain_acom.noise import noisy_name, write_noisy
 from speechbrain_acom.studies.experiment import Experiment
 from speechbrain_acom.studies.recipe import Task, finish
@@ -78,7 +78,7 @@ def train_and_test(
             for test in hparams["noise"].names
         ]
     test_data = {name: speech_dataset(hparams, name) for name in names}
-    task = Task(interface, hparams["tokenizer"], "wrd", word_errors)
+    task = Task(interface, hparams["tokenizer"], "wrd", transcript_counts)
     finish(brain, experiment.hparams_file, hparams, task, train_data, test_data)
 
 

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from speechbrain_acom.dataio import ReadableBatch
 from speechbrain_acom.errors import ConfigurationError, DataError
 from speechbrain_acom.metrics.codebook_use import CodebookUse, CodebookUseRow
+from speechbrain_acom.metrics.scores import Counted
 from speechbrain_acom.splits import SplitResult
 from speechbrain_acom.training.cached_cuts import cached_cuts
 from speechbrain_acom.training.checkpoints import same_model
@@ -102,6 +103,14 @@ class AcomBrain(LineBrain):
 
     def scores(self) -> dict[str, float]:
         """Everything a results row says of how right the answers were."""
+        raise NotImplementedError
+
+    def counted(self) -> dict[str, Counted]:
+        """What :meth:`scores` pools, of every utterance of the stage."""
+        raise NotImplementedError
+
+    def counted_names(self) -> list[str]:
+        """IDs of the utterances of :meth:`counted`."""
         raise NotImplementedError
 
     def compute_objectives(

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import Tensor
 
 from speechbrain_acom.errors import ConfigurationError, DataError
+from speechbrain_acom.metrics.scores import Counted
 from speechbrain_acom.splits import SplitResult
 from speechbrain_acom.training.brain import AcomBrain
 
@@ -96,14 +98,15 @@ class ClassificationBrain(AcomBrain):
 
     def reset_metrics(self) -> None:
         """Forget the errors counted so far."""
-        self.errors, self.clips = 0, 0
+        self.clips: list[str] = []
+        self.wrong: list[bool] = []
 
     def update_metrics(self, result: SplitResult, batch: Any) -> None:
         """Count the clips of a batch whose best class is not theirs."""
         predicted = result.output.squeeze(1).argmax(dim=-1)
         labels = batch.label_encoded.data.squeeze(1)
-        self.errors += int((predicted != labels).sum())
-        self.clips += len(labels)
+        self.wrong += (predicted != labels).tolist()
+        self.clips += batch.id
 
     def metric_name(self) -> str:
         """Share of clips that are given a wrong class."""
@@ -111,7 +114,16 @@ class ClassificationBrain(AcomBrain):
 
     def metric_value(self) -> float:
         """Errors in percent of the clips of the stage."""
-        return 100.0 * self.errors / max(self.clips, 1)
+        return 100.0 * sum(self.wrong) / max(len(self.clips), 1)
+
+    def counted(self) -> dict[str, Counted]:
+        """Which clips of the stage are given their class."""
+        right = 1.0 - np.array(self.wrong, float)
+        return {"accuracy_percent": Counted(right, np.ones_like(right))}
+
+    def counted_names(self) -> list[str]:
+        """IDs of these clips."""
+        return list(self.clips)
 
     def scores(self) -> dict[str, float]:
         """Accuracy in percent."""

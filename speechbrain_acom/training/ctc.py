@@ -6,6 +6,7 @@ import speechbrain as sb
 from torch import Tensor
 
 from speechbrain_acom.lengths import frame_mask
+from speechbrain_acom.metrics.scores import Counted, counted_errors
 from speechbrain_acom.quantizers.settings import check_choice
 from speechbrain_acom.splits import SplitResult
 from speechbrain_acom.training.brain import AcomBrain
@@ -127,6 +128,17 @@ class CTCBrain(AcomBrain):
     def metric_value(self) -> float:
         """That error rate in percent, pooled over the stage."""
         return self.scores()[self.metric_name()]
+
+    def counted(self) -> dict[str, Counted]:
+        """Wrong words and characters of every utterance of the stage."""
+        return {
+            "wer_percent": counted_errors(self.words),
+            "cer_percent": counted_errors(self.characters),
+        }
+
+    def counted_names(self) -> list[str]:
+        """IDs of these utterances."""
+        return list(self.words.ids)
 
     def scores(self) -> dict[str, float]:
         """Word and character error rates in percent."""

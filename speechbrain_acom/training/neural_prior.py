@@ -191,8 +191,11 @@ def pieces_of(
     for utterance in utterances:
         codes = torch.from_numpy(np.asarray(utterance, dtype=np.int64))
         padded = torch.cat([outside, codes])
-        for start in range(0, len(codes), PIECE_FRAMES):
-            stop = start + context.window + PIECE_FRAMES
+        # Of about the same length: less padding where they meet in a batch.
+        count = math.ceil(len(codes) / PIECE_FRAMES)
+        length = math.ceil(len(codes) / max(count, 1))
+        for start in range(0, len(codes), max(length, 1)):
+            stop = start + context.window + length
             pieces.append(padded[start:stop])
     return pieces
 

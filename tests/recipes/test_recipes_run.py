@@ -37,9 +37,10 @@ def columns(*metrics, coded=False):
     chosen = {
         "valid_wer_percent" if metrics == WORDS else "valid_error_percent"
     }
+    ends = {f"{key}_{end}" for key in metrics for end in ("low", "high")}
     if not coded:
-        return MODEL | chosen | set(metrics)
-    scores = {prefix + key for prefix in VARIANTS for key in metrics}
+        return MODEL | chosen | set(metrics) | ends
+    scores = {prefix + key for prefix in VARIANTS for key in metrics} | ends
     use = {
         f"codebook_{number}_{key}"
         for number in range(TINY_RVQ["num_codebooks"])

@@ -81,9 +81,10 @@ def test_every_fragment_is_in_the_study():
     keys = read_tree(SHIPPED)["lobes"].values()
     used = {described(one).split()[0].rstrip(",") for one in keys}
     every = {path.name for path in FRAGMENTS.glob("*.yaml")}
-    # One needs another encoder, which the demonstration does not have, and one
-    # needs λ, which is another study.
-    assert every - used == {"semantic_encoder.yaml", "rvq_rate.yaml"}
+    # One needs another encoder, which the demonstration does not have, one needs
+    # λ, which is another study, and one is the authors' own, mistakes and all.
+    left_out = ("semantic_encoder.yaml", "rvq_rate.yaml", "unmasked_dac.yaml")
+    assert every - used == set(left_out)
 
 
 def test_every_lobe_and_fragment_stands_in_the_documentation():

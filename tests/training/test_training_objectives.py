@@ -194,9 +194,12 @@ def test_errors_of_a_classifier_are_counted_over_batches(tmp_path):
         result = Saying([[index] for index in predicted], 3)
         labels = torch.tensor(wanted).unsqueeze(1)
         padded = type("Padded", (), {"data": labels})
-        brain.update_metrics(
-            result, type("Batch", (), {"label_encoded": padded})
-        )
+        batch = {"label_encoded": padded, "id": [str(n) for n in wanted]}
+        brain.update_metrics(result, type("Batch", (), batch))
     assert brain.metric_name() == "error_percent"
     assert brain.metric_value() == 25.0
     assert brain.scores() == {"accuracy_percent": 75.0}
+    assert brain.counted_names() == ["0", "2", "2", "2"]
+    [counted] = brain.counted().values()
+    assert counted.counts.tolist() == [1, 0, 1, 1]
+    assert counted.percent == 75.0

@@ -23,7 +23,7 @@ from speechbrain.utils.distributed import run_on_main
 from speechbrain_acom.dataio import manifest_dataset
 from speechbrain_acom.errors import AcomError
 from speechbrain_acom.inference import AcomClassifier
-from speechbrain_acom.metrics.scores import class_accuracy
+from speechbrain_acom.metrics.scores import label_counts
 from speechbrain_acom.studies.experiment import begin, made_brain
 from speechbrain_acom.studies.recipe import Task, finish
 from speechbrain_acom.training import ClassificationBrain
@@ -89,7 +89,7 @@ def main():
         valid_loader_kwargs=hparams["valid_loader_kwargs"],
     )
     task = Task(
-        AcomClassifier, hparams["label_encoder"], "class_name", class_accuracy
+        AcomClassifier, hparams["label_encoder"], "class_name", label_counts
     )
     folds = "_".join(map(str, hparams["test_folds"]))
     test_data = {f"fold_{folds}": data["test"]}
