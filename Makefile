@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo lobes rate_training entropy packet_loss session_endings complexity test lint unit results clean
+.PHONY: help install demo lobes rate_training digits digits_grid entropy packet_loss session_endings complexity test lint unit results clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -34,6 +34,16 @@ rate_training: install  ## train for few bits (hours) on the recordings in REAL=
 	$(BIN)/python -m speechbrain_acom.studies.lobes $(RATE_STUDY) --data librispeech_mini --data_folder $(REAL)
 	$(BIN)/python -m speechbrain_acom.studies.lobes $(RATE_STUDY) --data urbansound8k --data_folder $(REAL)
 	$(BIN)/python -m speechbrain_acom.studies.paired results/rate_training.json --folder studies/rate_training --references rvq rate_0
+
+ROTATION := $(BIN)/python -m speechbrain_acom.studies.rotation
+
+digits: install  ## leave each speaker of the digits out once (a day) on the recordings in REAL=folder
+	@test -n "$(REAL)" || { echo "REAL: found nothing, expected the folder of the recordings: make digits REAL=folder" >&2; exit 2; }
+	$(ROTATION) --data_folder $(REAL)
+
+digits_grid: install  ## the same for every cut and size of the codebooks (a day)
+	@test -n "$(REAL)" || { echo "REAL: found nothing, expected the folder of the recordings: make digits_grid REAL=folder" >&2; exit 2; }
+	$(ROTATION) --data_folder $(REAL) --settings hparams/studies/digits_grid.yaml --results results/digits_grid.json
 
 # Of the models that rate_training and demo leave: the paper's method, others of
 # its kind, and one that was trained for few bits. The coders learn from the training codes, rates are of test codes.

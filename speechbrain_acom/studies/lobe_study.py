@@ -48,6 +48,8 @@ class LobeStudy:
         Variants of YAML files, logs, trained models and messages.
     recipes : Path
         The recipes of this repository.
+    timed : bool
+        Whether the time of a training step is measured, which takes minutes.
     """
 
     data: str
@@ -55,6 +57,7 @@ class LobeStudy:
     data_folder: Path
     folder: Path
     recipes: Path
+    timed: bool = True
 
     def rows(self, task: LobeTask, lobe: str) -> list[Row]:
         """Tune a task's model with a lobe in its cut.
@@ -90,7 +93,9 @@ class LobeStudy:
             pretrained_path=self._place(task, "continuous") / "export",
         )
         run = TrainedRun.load(results.parent)
-        ratio = step_time_ratio(run)
+        timing = {}
+        if self.timed:
+            timing = {"step_time_ratio": step_time_ratio(run)}
         return [
             {
                 "data": self.data,
@@ -100,8 +105,8 @@ class LobeStudy:
                 **_figures(task.metrics, continuous, coded),
                 # Where nothing is coded into bytes the recipe has no rate.
                 "nominal_bps": coded.get("nominal_bps") or nominal_bps(run),
-                "step_time_ratio": ratio,
-                **_origin(results),
+                **timing,
+                **origin(results),
             }
             for coded in read_rows(results)
         ]
@@ -196,8 +201,8 @@ def _mean(row: Row, suffix: str) -> float | None:
     return statistics.mean(values) if values else None
 
 
-def _origin(results: Path) -> Row:
-    """What a results file says of all its rows."""
+def origin(results: Path) -> Row:
+    """What a results file says of all its rows: data, commit, hardware."""
     content = json.loads(results.read_text(encoding="utf-8"))
     kept = ("commit", "date", "hardware")
     return {
