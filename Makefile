@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo lobes rate_training digits digits_grid entropy packet_loss session_endings complexity test lint unit results clean
+.PHONY: help install demo lobes rate_training digits digits_grid entropy prior_speed packet_loss session_endings complexity test lint unit results clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -59,6 +59,9 @@ entropy: install  ## compare priors with other coders (hours), after rate_traini
 		digits_rated=$(DIGITS)/rate_1 \
 		librispeech_mini_1x256=$(SPEECH)/rvq librispeech_mini_1x1024=$(SPEECH)/rvq_1024 librispeech_mini_2x1024=$(SPEECH)/rvq_2x1024 \
 		urbansound8k_ecapa=$(SOUNDS)/ecapa/rvq urbansound8k_cnn14=$(SOUNDS)/cnn14/rvq
+
+prior_speed: install  ## how fast priors code (minutes), with nothing beside it
+	$(BIN)/python benchmarks/prior_speed.py
 
 packet_loss: install  ## lose packets of the digits (minutes), after rate_training
 	$(BIN)/python benchmarks/packet_loss.py --runs digits=$(DIGITS)/rvq digits_rated=$(DIGITS)/rate_1
