@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -76,12 +77,19 @@ class Fitting:
         Of the transformer.
     shipped : Prior | None
         The prior of the model that gave the codes, where it is not static.
+    epochs : int | None
+        Of the networks, at most; None: those of the neural prior's YAML.
     """
 
     def __init__(
-        self, train: CodeSet, seed: int, shipped: Prior | None = None
+        self,
+        train: CodeSet,
+        seed: int,
+        shipped: Prior | None = None,
+        epochs: int | None = None,
     ) -> None:
         self._shipped = shipped
+        self._changed = {} if epochs is None else {"epochs": epochs}
         self._codes, self._sizes = train.utterances, train.cardinalities
         self._seed = seed
         self._priors: dict[str, Prior] = {}
@@ -145,7 +153,8 @@ class Fitting:
             yield Contestant(SHIPPED, PriorCoder(self._shipped), columns)
 
     def _neural(self) -> Contestant:
-        fitter, start = _fitter(NEURAL), perf_counter()
+        fitter = partial(_fitter(NEURAL), **self._changed)
+        start = perf_counter()
         fitted = fit_neural(fitter, self._codes, self._sizes)
         seconds = perf_counter() - start
         self._priors[NEURAL] = fitted.prior

@@ -39,7 +39,11 @@ SPEED_TARGETS = {BASE: 2.0, NEURAL: 100 * 25 * 2 / 1e6}
 
 
 def rows_of(
-    data: DataSet, names: Sequence[str], seed: int, seconds: float
+    data: DataSet,
+    names: Sequence[str],
+    seed: int,
+    seconds: float,
+    epochs: int | None = None,
 ) -> list[Row]:
     """Fit and measure all coders on a data set.
 
@@ -53,13 +57,15 @@ def rows_of(
         Of the transformer and of the draws.
     seconds : float
         Time of the processor after which no new pass is timed.
+    epochs : int | None
+        Of the networks, at most; None: those of the neural prior's YAML.
 
     Returns
     -------
     list[Row]
         One a test set and coder.
     """
-    fitting = Fitting(data.train, seed, data.shipped)
+    fitting = Fitting(data.train, seed, data.shipped, epochs)
     fitted = [one for name in names for one in fitting.fit(name)]
     rows = []
     for test in data.tests:
@@ -232,6 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--coders", nargs="+", default=known_coders())
     add("--seconds", type=float, default=SECONDS, help="time a coder and way")
     add("--seed", type=int, default=SEED)
+    add("--epochs", type=int, help="of networks; where there are many hours")
     add("--output", default="results/entropy.json")
     options = parser.parse_args(arguments)
     names = [name for name in known_coders() if name in options.coders]
@@ -242,7 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     torch.set_num_threads(1)
     for data in data_sets(options):
-        rows = rows_of(data, names, options.seed, options.seconds)
+        limits = options.seconds, options.epochs
+        rows = rows_of(data, names, options.seed, *limits)
         news = [{**row, "recordings": data.described()} for row in rows]
         # After each data set: the next one may take hours.
         update_results(options.output, news, ["data_set"], options.seed)

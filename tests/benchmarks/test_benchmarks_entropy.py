@@ -318,3 +318,10 @@ def test_a_coder_that_there_is_not_is_named(tmp_path):
         entropy.main(["--coders", "static", "gzip"])
     with pytest.raises(ConfigurationError, match="static"):
         entropy.main(["--coders", "fixed"])
+
+
+def test_epochs_of_networks_can_be_limited():
+    fitting = Fitting(code_set(drawn(8, 30)), seed=0, epochs=1)
+    for name in ("neural", "transformer"):
+        (one,) = fitting.fit(name)
+        assert one.columns["epochs_at_most"] == one.columns["epochs"] == 1
