@@ -7,6 +7,7 @@ the same recording, whatever the model.
 
 import csv
 import json
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from speechbrain_acom.audio import load_audio
 from speechbrain_acom.errors import AudioError, ConfigurationError, DataError
 from speechbrain_acom.manifests import write_manifest
-from speechbrain_acom.storage import writing_into
+from speechbrain_acom.storage import file_checksum, writing_into
 from speechbrain_acom.suffixes import AUDIO_SUFFIXES
 
 RECORD = "noise.json"
@@ -69,9 +70,13 @@ class NoisyTests:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for snr in self.snrs:
-            if not isinstance(snr, int | float) or isinstance(snr, bool):
-                raise ConfigurationError("noise.snrs", snr, "numbers, in dB")
+        ratios = self.snrs if isinstance(self.snrs, list | tuple) else [None]
+        for snr in ratios:
+            number = isinstance(snr, int | float) and math.isfinite(snr)
+            if not number or isinstance(snr, bool):
+                raise ConfigurationError(
+                    "noise.snrs", self.snrs, "a list of numbers, in dB"
+                )
         for key in ("noises", "rooms"):
             if getattr(self, key) and not getattr(self, f"_{key}"):
                 raise ConfigurationError(
@@ -200,8 +205,15 @@ def write_noisy(
         target = manifest.with_stem(noisy_name(manifest.stem, name))
         place = folder / target.stem
         record = place / RECORD
-        settings = json.dumps(asdict(noisy), default=str)
-        if record.is_file() and record.read_text() == settings:
+        settings = json.dumps(
+            {
+                **asdict(noisy),
+                "manifest": file_checksum(manifest),
+                "sample_rate": sample_rate,
+            }
+        )
+        known = record.is_file() and record.read_text() == settings
+        if known and target.is_file():
             continue
         place.mkdir(parents=True, exist_ok=True)
         changed = []

@@ -1,5 +1,7 @@
 """What the processes of a distributed training must agree on."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -62,6 +64,31 @@ def copy_module_from_first_process(module: torch.nn.Module) -> None:
     """
     for values in module.state_dict().values():
         copy_from_first_process(values)
+
+
+def gather_from_processes(value: Any) -> list[Any]:
+    """What every process has; every process must call this.
+
+    Arguments
+    ---------
+    value : Any
+        Anything that can be pickled.
+
+    Returns
+    -------
+    list[Any]
+        One of each process, in their order.
+
+    Example
+    -------
+    >>> gather_from_processes("here")
+    ['here']
+    """
+    if not _distributed():
+        return [value]
+    found = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, value)
+    return found
 
 
 def _distributed() -> bool:

@@ -157,6 +157,8 @@ def test_what_was_written_stays_until_settings_change(
         ({"rooms": "no/such/folder"}, "noise.rooms"),
         ({"snrs": ["loud"]}, "noise.snrs"),
         ({"snrs": [True]}, "noise.snrs"),
+        ({"snrs": 10}, "noise.snrs"),
+        ({"snrs": [float("nan")]}, "noise.snrs"),
     ],
 )
 def test_wrong_settings_name_their_key(settings, key):
@@ -171,3 +173,19 @@ def test_silent_noises_are_named(tmp_path):
     noisy = NoisyTests(str(tmp_path), [0])
     with pytest.raises(DataError, match="found silence"):
         noisy.changed(tone(), "a", "0dB", RATE)
+
+
+@pytest.mark.parametrize("change", ["no manifest", "another manifest"])
+def test_a_manifest_that_is_gone_or_changed_is_written_again(
+    manifest, noises, tmp_path, change
+):
+    noisy, target = NoisyTests(noises, [0]), manifest.with_stem("test_0dB")
+    places = str(tmp_path), tmp_path / "noisy", RATE
+    write_noisy(noisy, manifest, *places)
+    if change == "no manifest":
+        target.unlink()
+    else:
+        write_manifest(manifest, rows_of(manifest)[:1])
+    write_noisy(noisy, manifest, *places)
+    found = [row["ID"] for row in rows_of(target)]
+    assert found == [row["ID"] for row in rows_of(manifest)]

@@ -2,8 +2,10 @@
 
 Both halves run chunk by chunk, as the model was trained to (see
 :mod:`~speechbrain_acom.splits.chunks`): codes and text are those of the whole
-recording, up to rounding. Every chunk's bytes end with a flush, so that the
-cloud half answers to a chunk without waiting for the next.
+recording, up to rounding. Only where frames are merged the last chunk may say
+something else: a stream does not tell how many frames its last group has, and
+the cloud half takes it for whole. Every chunk's bytes end with a flush, so that
+the cloud half answers to a chunk without waiting for the next.
 """
 
 import math
@@ -88,7 +90,7 @@ class AcomStreamEncoder:
             # What costs least with as many frames between two flushes.
             flush_bits=max(round(math.log2(code_frames)), 1),
         )
-        self._samples = 0
+        self._samples, self._finished = 0, False
         waited = (stream.chunk_frames - 1) * properties.stride
         self.latency: float = (
             waited + self._frames.look_ahead
@@ -112,8 +114,9 @@ class AcomStreamEncoder:
         ------
         AudioError
             If the signal is of another shape or type, empty, or holds NaN or
-            infinite samples.
+            infinite samples, or the recording has ended.
         """
+        self._check_open()
         signal = checked_signal(signal).to(self._interface.device)
         self._samples += len(signal)
         frames = self._frames.push(signal.unsqueeze(0))
@@ -134,10 +137,12 @@ class AcomStreamEncoder:
         Raises
         ------
         AudioError
-            If no sample ever came.
+            If no sample ever came, or the recording has ended.
         """
+        self._check_open()
         if not self._samples:
             raise AudioError("stream: found no sample, expected some")
+        self._finished = True
         rate = self._interface.hparams.sample_rate
         silence = pad_short(torch.zeros(self._samples), rate)[self._samples :]
         silence = silence.to(self._interface.device)
@@ -149,6 +154,13 @@ class AcomStreamEncoder:
                 frames.new_empty((1, 0, self._interface.bottleneck.channels))
             ]
         return self._sent(self._bottleneck.finish(torch.cat(last, dim=1)))
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise AudioError(
+                "stream: found a recording that has ended, expected another "
+                "AcomStreamEncoder for the next one"
+            )
 
     def _frames_of(self, signals: Tensor) -> Tensor:
         """Samples (1, sample) to frames before the layers."""

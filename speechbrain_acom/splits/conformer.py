@@ -6,6 +6,7 @@ import torch
 from speechbrain.lobes.models.transformer.Conformer import ConformerEncoder
 from speechbrain.lobes.models.transformer.TransformerASR import TransformerASR
 from speechbrain.utils.dynamic_chunk_training import (
+    DynChunkTrainConfig,
     DynChunkTrainConfigRandomSampler,
 )
 from torch import Tensor
@@ -257,6 +258,10 @@ class ConformerSplit(LayeredSplit):
         if self.training:
             self.chunks.draw()
         return super().forward(features, lengths, target, with_hidden)
+
+    def evaluation_chunks(self) -> DynChunkTrainConfig | None:
+        """See :meth:`Split.evaluation_chunks`."""
+        return self.chunks.now(training=False)
 
     def device_stream(self) -> DeviceStream:
         """See :meth:`Split.device_stream`."""

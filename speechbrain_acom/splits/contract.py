@@ -228,6 +228,10 @@ class Split(torch.nn.Module):
         """
         raise self._no_stream()
 
+    def evaluation_chunks(self) -> object:
+        """What later frames a frame sees outside training; None: all."""
+        return None
+
     def _no_stream(self) -> ConfigurationError:
         kind = type(self).__name__
         return ConfigurationError(

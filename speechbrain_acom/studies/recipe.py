@@ -114,7 +114,11 @@ def finish(
         utterances = Utterances.of(
             brain.counted_names(), brain.counted(), dataset
         )
-        utterances.save(Path(hparams["output_folder"], "utterances", name))
+        if if_main_process():
+            with writing_into(hparams["output_folder"]):
+                utterances.save(
+                    Path(hparams["output_folder"], "utterances", name)
+                )
         rows.append({**row, **utterances.interval_columns()})
     if not _alone():
         return
@@ -250,7 +254,8 @@ def _coded_row(
     utterances = Utterances.of(
         tested.names, counted, dataset, tested.message_bytes
     )
-    utterances.save(place / "utterances")
+    with writing_into(folder):
+        utterances.save(place / "utterances")
     real |= utterances.interval_columns()
     row["prior"] = type(device.prior).__name__
     row |= _latency_columns(device)

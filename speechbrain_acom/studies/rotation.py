@@ -8,16 +8,19 @@ kept beside the results, so that runs may be added one by one, on any machine.
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from speechbrain_acom.errors import AcomError, ConfigurationError
 from speechbrain_acom.hparams import read_tree
-from speechbrain_acom.studies.lobe_settings import LobeSettings, LobeTask
+from speechbrain_acom.studies.lobe_settings import (
+    LobeSettings,
+    LobeTask,
+    chosen,
+)
 from speechbrain_acom.studies.lobe_study import LobeStudy, origin
 from speechbrain_acom.studies.pooled import pooled_row
 from speechbrain_acom.studies.results import (
@@ -108,6 +111,23 @@ class Rotation:
             tuple(row[key] for key in IDENTITY)
             for row in read_rows(self.results)
         ]
+
+    def write_pooled(self, path: Path) -> None:
+        """Write the pooled row of every point that has runs.
+
+        Arguments
+        ---------
+        path : Path
+            The results file.
+        """
+        [task] = self.settings.tasks.values()
+        write_results(
+            path,
+            self.pooled([CONTINUOUS, *self.settings.lobes]),
+            f"{task.corpus}: each speaker left out once",
+            self.settings.seed,
+            self.settings.command,
+        )
 
     def _keep(self, unit: Unit, point: str, row: Row, place: Path) -> None:
         """Add a run's row, and what was counted of its utterances."""
@@ -230,38 +250,30 @@ def _run(options: argparse.Namespace) -> None:
     speakers = link_speakers(
         options.data_folder / task.corpus, options.folder / "speakers"
     )
-    missing = [
+    wanted = [
         (unit, point)
-        for unit, point in _wanted(units(speakers, seeds), settings, options)
-        if not rotation.has(unit, point)
+        for unit in units(speakers, seeds)
+        for point in chosen(settings.lobes, options.points, "--points")
+        if unit.test in _asked(speakers, options.speakers, "--speakers")
+        and unit.seed in _asked(seeds, options.seeds, "--seeds")
     ]
+    missing = [one for one in wanted if not rotation.has(*one)]
     for number, (unit, point) in enumerate(missing, start=1):
         where = f"{unit.test} left out, seed {unit.seed}, {point}"
         print(f"[{number}/{len(missing)}] {where}", flush=True)
         rotation.run(unit, point)
-        rows = rotation.pooled([CONTINUOUS, *settings.lobes])
-        write_results(
-            options.results,
-            rows,
-            f"{task.corpus}: every speaker left out once",
-            settings.seed,
-            settings.command,
-        )
-    print(json.dumps({"points": len(settings.lobes), "run": len(missing)}))
+        rotation.write_pooled(options.results)
+    if wanted and not missing:
+        # Rows of several machines may have been brought together.
+        rotation.write_pooled(options.results)
+    print(f"{options.results}: {len(missing)} trained, {len(wanted)} asked for")
 
 
-def _wanted(
-    every: Sequence[Unit], settings: LobeSettings, options: argparse.Namespace
-) -> Iterator[tuple[Unit, str]]:
-    """Units and points that were asked for."""
-    for unit in every:
-        if options.speakers and unit.test not in options.speakers:
-            continue
-        if options.seeds and unit.seed not in options.seeds:
-            continue
-        for point in settings.lobes:
-            if not options.points or point in options.points:
-                yield unit, point
+def _asked(
+    known: Sequence[Any], wanted: Sequence[Any] | None, option: str
+) -> list[Any]:
+    """Those of a list that were asked for; all, if none were."""
+    return list(chosen(dict.fromkeys(known), wanted, option))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def link_speakers(corpus: Path, folder: Path) -> list[str]:
     Raises
     ------
     DataError
-        If there is no speaker, or one is in two splits.
+        If there is no speaker, one is in two splits, or the links are of
+        another corpus.
     """
     found = sorted(
         (path for path in corpus.glob("*/*") if path.is_dir()),
@@ -105,6 +106,11 @@ def link_speakers(corpus: Path, folder: Path) -> list[str]:
     for path in found:
         link = folder / path.name / path.name
         link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.exists():
+        if link.is_symlink() and link.resolve() != path.resolve():
+            raise DataError(
+                f"{link}: found a link to {link.resolve()}, expected one to "
+                f"{path.resolve()}: take another folder for another corpus"
+            )
+        if not link.is_symlink():
             link.symlink_to(path.resolve(), target_is_directory=True)
     return names

@@ -94,7 +94,9 @@ class Utterances:
                 for metric, one in self.counted.items()
             },
         }
-        path.write_text(json.dumps(content), encoding="utf-8")
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        unfinished.write_text(json.dumps(content), encoding="utf-8")
+        unfinished.replace(path)
 
     @classmethod
     def read(cls, path: str | Path) -> "Utterances":
@@ -103,12 +105,12 @@ class Utterances:
         Raises
         ------
         DataError
-            If there is no such file.
+            If there is no such file, or it is damaged.
         """
         path = Path(f"{path}.json")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise DataError(
                 f"{path}: found no such file, expected what a test leaves: "
                 "run it again"

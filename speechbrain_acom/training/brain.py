@@ -159,6 +159,9 @@ class AcomBrain(LineBrain):
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
     ) -> None:
         """Log, warn of collapsed codebooks and keep the best checkpoint."""
+        if stage == sb.Stage.TRAIN:
+            # A checkpoint after the last batch leaves none to go on with.
+            self.go_on()
         means = self.means.values()
         # Without files left out there is nothing wrong: a training that was
         # killed at the end of an epoch goes on with the last of it.
@@ -239,11 +242,13 @@ class AcomBrain(LineBrain):
         """
         fresh = not self.checkpointer.find_checkpoints(max_num_checkpoints=1)
         if self.test_only:
-            if fresh:
+            best = self.checkpointer.find_checkpoint(min_key=self.choice_key())
+            if best is None:
                 raise ConfigurationError(
                     "--test_only",
                     "no checkpoint",
-                    f"one in {self.checkpointer.checkpoints_dir}: train first",
+                    f"one of a whole epoch in "
+                    f"{self.checkpointer.checkpoints_dir}: train first",
                 )
             return
         train_kwargs = dict(train_loader_kwargs or {})

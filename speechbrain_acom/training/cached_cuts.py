@@ -153,6 +153,7 @@ def fingerprint(brain: sb.Brain, dataset: DynamicItemDataset) -> str:
         for module in (brain.hparams.compute_features, brain.split.device_half)
     ]
     digest.update(json.dumps(settings, default=str).encode())
+    digest.update(repr(brain.split.evaluation_chunks()).encode())
     for name, row in sorted(dataset.data.items()):
         path = Path(row["wav"])
         size = path.stat().st_size if path.is_file() else -1
@@ -185,12 +186,18 @@ def _opened(
 ) -> CutCache:
     """The cache of a data set, computed if need be."""
     wanted = fingerprint(brain, dataset)
-    if cached_fingerprint(place) != wanted:
+
+    def write() -> None:
+        if cached_fingerprint(place) == wanted:
+            return
         logger.info("caching the features at the cut in %s", place)
         utterances = _utterances(brain, dataset, loader_kwargs)
         # A training is the same whether it finds the cache or makes it.
         with torch.random.fork_rng(devices=[]):
-            run_on_main(write_cut_cache, args=[place, utterances, wanted])
+            write_cut_cache(place, utterances, wanted)
+
+    # By the first process; all wait for it.
+    run_on_main(write)
     return CutCache(place, wanted)
 
 

@@ -1,15 +1,17 @@
 """Features at the cut on disk: shards of frames, an index, checksums.
 
 A folder holds ``frames_0000.npy``, ``frames_0001.npy``, ..., each float32,
-shape (frame, channel), some utterances after one another, and ``index.json``,
-which is written last: a folder without it is none.
+shape (frame, channel), some utterances after one another, and ``index.json``. It
+gets its name when all of it is written.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from speechbrain_acom.storage import file_checksum, writing_into
 
 INDEX = "index.json"
 SHARD_BYTES = 1 << 28
+_OURS = re.compile(r"index\.json|frames_\d+\.npy")
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,8 @@ def write_cut_cache(
     Arguments
     ---------
     folder : str | Path
-        Where to write; what is in it is deleted.
+        Where to write; cached features in it are replaced when the new ones
+        are there.
     utterances : Iterable[tuple[str, Tensor]]
         ID, and features (frame, channel).
     fingerprint : str
@@ -167,28 +171,53 @@ def write_cut_cache(
     Raises
     ------
     DataError
-        If the disk is full or cannot be written to.
+        If the disk is full or cannot be written to, or the folder holds
+        anything but cached features.
     """
     folder = Path(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    _check_only_cache(folder)
     places: dict[str, tuple[int, int, int]] = {}
     shards: dict[str, str] = {}
     waiting = _Shard()
-    with writing_into(folder):
-        for name, features in utterances:
-            frames = features.detach().float().cpu().numpy()
-            places[name] = (len(shards), waiting.length, len(frames))
-            waiting.add(frames)
-            if waiting.bytes >= shard_bytes:
-                _write(folder, waiting, shards)
-                waiting = _Shard()
-        if waiting.frames:
-            _write(folder, waiting, shards)
-        index = {"fingerprint": fingerprint, "shards": shards, "places": places}
-        unfinished = folder / f"{INDEX}.unfinished"
-        unfinished.write_text(json.dumps(index))
-        unfinished.rename(folder / INDEX)
+    nearest = next(one for one in folder.absolute().parents if one.is_dir())
+    with writing_into(nearest):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(
+            prefix=f"{folder.name}_unfinished_", dir=folder.parent
+        ) as unfinished:
+            made = Path(unfinished, folder.name)
+            made.mkdir()
+            for name, features in utterances:
+                frames = features.detach().float().cpu().numpy()
+                places[name] = (len(shards), waiting.length, len(frames))
+                waiting.add(frames)
+                if waiting.bytes >= shard_bytes:
+                    _write(made, waiting, shards)
+                    waiting = _Shard()
+            if waiting.frames:
+                _write(made, waiting, shards)
+            index = {
+                "fingerprint": fingerprint,
+                "shards": shards,
+                "places": places,
+            }
+            (made / INDEX).write_text(json.dumps(index))
+            _check_only_cache(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            made.rename(folder)
+
+
+def _check_only_cache(folder: Path) -> None:
+    """Raise if a folder that is to be replaced holds anything else."""
+    if not folder.exists():
+        return
+    inside = folder.iterdir() if folder.is_dir() else [folder]
+    others = [path.name for path in inside if not _OURS.fullmatch(path.name)]
+    if others:
+        raise DataError(
+            f"{folder}: found {others[0]}, expected a folder that does not "
+            "exist yet, or one with nothing but cached features"
+        )
 
 
 def _write(folder: Path, shard: _Shard, shards: dict[str, str]) -> None:

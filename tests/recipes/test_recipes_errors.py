@@ -93,7 +93,7 @@ MISTAKES = {
     "nothing to test": (
         (SOUND, "mini_ecapa", ["--test_only"], SOUNDS),
         "ConfigurationError: --test_only: found 'no checkpoint', expected one "
-        "in ",
+        "of a whole epoch in ",
     ),
     "too few classes": (
         (SOUND, "mini_ecapa", [], {**SOUNDS, "num_classes": 9}),

@@ -192,6 +192,33 @@ def test_some_of_them_can_be_run_and_others_added(trained, command, tmp_path):
     ]
 
 
+def test_pooled_rows_are_written_again_from_what_was_kept(
+    trained, command, tmp_path
+):
+    assert main(command) == 0
+    before = json.loads((tmp_path / "study.json").read_text())["rows"]
+    (tmp_path / "study.json").unlink()
+    assert main(command) == 0
+    assert len(trained) == 12
+    assert json.loads((tmp_path / "study.json").read_text())["rows"] == before
+
+
+@pytest.mark.parametrize(
+    "option", [["--points", "three"], ["--speakers", "9"], ["--seeds", "7"]]
+)
+def test_what_is_not_there_is_named(trained, command, option, capsys):
+    assert main([*command, *option]) == 1
+    assert f"{option[0]}: found" in capsys.readouterr().err
+    assert not trained
+
+
+def test_links_of_another_corpus_are_named(corpus, tmp_path):
+    link_speakers(corpus, tmp_path / "linked")
+    moved = corpus.rename(tmp_path / "moved")
+    with pytest.raises(DataError, match="found a link to"):
+        link_speakers(moved, tmp_path / "linked")
+
+
 def test_settings_without_a_key_are_named(tmp_path, capsys):
     path = tmp_path / "study.yaml"
     path.write_text(SETTINGS.replace("seeds: [5, 6]\n", ""))

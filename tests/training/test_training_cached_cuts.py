@@ -142,3 +142,12 @@ def test_a_fingerprint_knows_settings_of_the_features(tmp_path):
     second = fingerprint(made, dataset)
     made.hparams.compute_features = torch.nn.Flatten(1)
     assert len({first, second, fingerprint(made, dataset)}) == 3
+
+
+def test_a_fingerprint_knows_the_chunks_outside_training(tmp_path):
+    made, dataset = brain(tmp_path / "a"), data()
+    first = fingerprint(made, dataset)
+    made.split.evaluation_chunks = lambda: "chunks of 16"
+    second = fingerprint(made, dataset)
+    made.split.evaluation_chunks = lambda: "chunks of 8"
+    assert len({first, second, fingerprint(made, dataset)}) == 3

@@ -94,13 +94,34 @@ def test_a_cache_that_was_not_finished_is_none(tmp_path):
         yield from utterances([5])
         raise KeyboardInterrupt
 
+    write_cut_cache(tmp_path / "a", utterances([1]), "0")
     with pytest.raises(KeyboardInterrupt):
         write_cut_cache(tmp_path / "a", some(), "1", shard_bytes=1)
-    with pytest.raises(DataError, match="found no index.json"):
-        CutCache(tmp_path / "a", "1")
-    write_cut_cache(tmp_path / "a", utterances([1]), "1")
+    # What was there is there until the new one is whole.
+    assert len(CutCache(tmp_path / "a", "0")) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    write_cut_cache(tmp_path / "a", utterances([2]), "1")
     [name] = json.loads((tmp_path / "a" / INDEX).read_text())["shards"]
     assert name == "frames_0000.npy"
+
+
+@pytest.mark.parametrize("other", ["a.flac", "index.json.txt", "folder/b"])
+def test_a_folder_with_anything_else_is_left_alone(tmp_path, other):
+    path = tmp_path / "train" / other
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    with pytest.raises(DataError, match="expected a folder that does not"):
+        write_cut_cache(tmp_path / "train", utterances([1]), "1")
+    assert path.read_text() == "precious"
+
+
+def test_a_file_in_place_of_the_folder_is_left_alone(tmp_path):
+    (tmp_path / "train").write_text("precious")
+    with pytest.raises(DataError):
+        write_cut_cache(tmp_path / "train", utterances([1]), "1")
+    with pytest.raises(DataError):
+        write_cut_cache(tmp_path / "train" / "in", utterances([1]), "1")
+    assert (tmp_path / "train").read_text() == "precious"
 
 
 def test_no_utterance_is_a_cache_of_none(tmp_path):
