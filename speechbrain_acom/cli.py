@@ -12,13 +12,23 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from speechbrain_acom.entropy.container import STREAM, first_byte
 from speechbrain_acom.entropy.limits import check_max_frames
-from speechbrain_acom.errors import AcomError, AudioError, DataError
+from speechbrain_acom.errors import (
+    AcomError,
+    AudioError,
+    ConfigurationError,
+    DataError,
+)
 from speechbrain_acom.suffixes import AUDIO_SUFFIXES
 from speechbrain_acom.version import __version__
+
+if TYPE_CHECKING:
+    from speechbrain_acom.inference import AcomInterface
 
 MODEL_VARIABLE = "ACOM_MODEL"
 MESSAGE_SUFFIX = ".acom"
@@ -136,6 +146,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_false",
         help="a byte less a message, which damage may then go through",
     )
+    encode.add_argument(
+        "--stream",
+        action="store_true",
+        help="code as a device does while the audio comes, for models with "
+        "chunks; a stream has no checksum",
+    )
     encode.set_defaults(run=_encode)
     decode = commands.add_parser("decode", help="messages to text or labels")
     decode.add_argument(
@@ -147,6 +163,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="n",
         help="refuse messages of more frames at the cut (default: of more "
         "than their bytes make likely, a defence against forged ones)",
+    )
+    decode.add_argument(
+        "--num-codebooks",
+        type=int,
+        metavar="k",
+        help="codebooks of streams, which do not say it (default: all)",
     )
     decode.set_defaults(run=_decode)
     fit = commands.add_parser(
@@ -204,19 +226,27 @@ def _parser() -> argparse.ArgumentParser:
 
 def _encode(options: argparse.Namespace) -> int:
     targets = _targets(options.inputs, options.output)
+    if options.stream and options.scalable:
+        raise ConfigurationError(
+            "--scalable", "--stream beside it", "one of them"
+        )
     # Here, so that --help and mistakes in the command answer at once.
     from speechbrain_acom.inference import load_interface
+    from speechbrain_acom.inference.streaming import stream_file
 
     interface = load_interface(options.model, "device")
     done = []
     for audio, target in _progress(targets.items(), "encoding"):
         try:
-            message = interface.encode_file(
-                audio,
-                options.num_codebooks,
-                checksum=options.checksum,
-                scalable=options.scalable,
-            )
+            if options.stream:
+                message = stream_file(interface, audio, options.num_codebooks)
+            else:
+                message = interface.encode_file(
+                    audio,
+                    options.num_codebooks,
+                    checksum=options.checksum,
+                    scalable=options.scalable,
+                )
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(message)
         # Not of any other kind: those are not about this file alone.
@@ -236,21 +266,15 @@ def _encode(options: argparse.Namespace) -> int:
 def _decode(options: argparse.Namespace) -> int:
     check_max_frames(options.max_frames)
     paths = [path for path, _ in _found(options.inputs, [MESSAGE_SUFFIX])]
-    from speechbrain_acom.inference import Label, load_interface
+    from speechbrain_acom.inference import load_interface
 
     interface = load_interface(options.model, "cloud")
     answers = []
     for path in _progress(paths, "decoding"):
         try:
-            read = interface.read(path.read_bytes(), options.max_frames)
-            said = interface.answer(interface.output(read))
+            answers.append(_answer(interface, path, options))
         except (AcomError, OSError) as error:
             answers.append(Answer(str(path), error=str(error)))
-        else:
-            label = isinstance(said, Label)
-            answer = (said.name, said.score) if label else (said, None)
-            came = read.num_codebooks, read.sent_codebooks
-            answers.append(Answer(str(path), *answer, *came))
     text = _json(answers) if options.json else _lines(answers)
     if options.output:
         options.output.write_text(text, encoding="utf-8")
@@ -264,6 +288,26 @@ def _decode(options: argparse.Namespace) -> int:
             )
     failed = [one for one in answers if one.error]
     return _complain_of([f"{one.message}: {one.error}" for one in failed])
+
+
+def _answer(
+    interface: "AcomInterface", path: Path, options: argparse.Namespace
+) -> Answer:
+    """What the cloud half says to a file, a message or a stream."""
+    from speechbrain_acom.inference import AcomStreamDecoder, Label
+
+    content = path.read_bytes()
+    if content[:1] == first_byte(STREAM):
+        decoder = AcomStreamDecoder(
+            interface, options.num_codebooks, options.max_frames
+        )
+        decoder.push(content)
+        return Answer(str(path), decoder.finish())
+    read = interface.read(content, options.max_frames)
+    said = interface.answer(interface.output(read))
+    label = isinstance(said, Label)
+    answer = (said.name, said.score) if label else (said, None)
+    return Answer(str(path), *answer, read.num_codebooks, read.sent_codebooks)
 
 
 def _fit_prior(options: argparse.Namespace) -> int:

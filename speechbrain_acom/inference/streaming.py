@@ -9,6 +9,7 @@ the cloud half answers to a chunk without waiting for the next.
 """
 
 import math
+from pathlib import Path
 
 import torch
 from speechbrain.lobes.features import Fbank
@@ -18,7 +19,7 @@ from speechbrain.utils.filter_analysis import (
 )
 from torch import Tensor
 
-from speechbrain_acom.audio import checked_signal, pad_short
+from speechbrain_acom.audio import checked_signal, load_audio, pad_short
 from speechbrain_acom.bottleneck import Bottleneck
 from speechbrain_acom.entropy.priors import Prior
 from speechbrain_acom.entropy.streaming import StreamDecoder, StreamEncoder
@@ -175,6 +176,40 @@ class AcomStreamEncoder:
             return b""
         pushed = self._coder.push(codes[0].cpu().numpy())
         return pushed + self._coder.flush()
+
+
+def stream_file(
+    interface: AcomInterface,
+    path: str | Path,
+    num_codebooks: int | None = None,
+) -> bytes:
+    """Code an audio file as a device does that hears it.
+
+    Arguments
+    ---------
+    interface : AcomInterface
+        Holds the device half of a model with chunks.
+    path : str | Path
+        Audio of any sample rate and number of channels.
+    num_codebooks : int | None
+        As for :class:`AcomStreamEncoder`.
+
+    Returns
+    -------
+    bytes
+        The whole stream.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, empty, damaged or not audio.
+    ConfigurationError
+        As :class:`AcomStreamEncoder`.
+    """
+    encoder = AcomStreamEncoder(interface, num_codebooks)
+    rate = interface.hparams.sample_rate
+    pieces = load_audio(path, rate).split(rate)
+    return b"".join([*map(encoder.push, pieces), encoder.finish()])
 
 
 class AcomStreamDecoder:
