@@ -13,6 +13,7 @@ from speechbrain_acom.studies.recipe import Task, finish
 from speechbrain_acom.training import CTCBrain
 from speechbrain_acom.training.speech_data import (
     batches_of_like_length,
+    check_tokens,
     speech_dataset,
 )
 
@@ -57,10 +58,13 @@ def train_and_test(
 
     Raises
     ------
+    ConfigurationError
+        If the tokenizer has more tokens than the head has outputs.
     DataError
         If there is no readable audio.
     """
     hparams = experiment.hparams
+    check_tokens(hparams["tokenizer"], hparams["output_neurons"])
     train_data = speech_dataset(hparams, "train")
     brain.fit(
         hparams["epoch_counter"],

@@ -5,10 +5,12 @@ from typing import Any
 
 import speechbrain as sb
 import torch
+from sentencepiece import SentencePieceProcessor
 from speechbrain.dataio.sampler import DynamicBatchSampler
 from speechbrain.tokenizers.SentencePiece import SentencePiece
 
 from speechbrain_acom.dataio import AudioDataset, manifest_dataset
+from speechbrain_acom.errors import ConfigurationError
 
 # What a batch has beside the audio.
 OUTPUT_KEYS = ["id", "sig", "words", "tokens", "tokens_bos", "tokens_eos"]
@@ -22,17 +24,64 @@ def train_tokenizer(hparams: dict) -> None:
     hparams : dict
         The recipe's: ``save_folder`` with ``train.csv`` in it, ``tokenizer``,
         ``output_neurons``, ``token_type``, ``bos_index`` and ``eos_index``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the transcripts do not have so many tokens.
     """
-    trained = SentencePiece(
-        model_dir=hparams["save_folder"],
-        vocab_size=hparams["output_neurons"],
-        annotation_train=os.path.join(hparams["save_folder"], "train.csv"),
-        annotation_read="wrd",
-        model_type=hparams["token_type"],
-        bos_id=hparams["bos_index"],
-        eos_id=hparams["eos_index"],
-    )
+    try:
+        trained = SentencePiece(
+            model_dir=hparams["save_folder"],
+            vocab_size=hparams["output_neurons"],
+            annotation_train=os.path.join(hparams["save_folder"], "train.csv"),
+            annotation_read="wrd",
+            model_type=hparams["token_type"],
+            bos_id=hparams["bos_index"],
+            eos_id=hparams["eos_index"],
+        )
+    except RuntimeError as error:
+        # SentencePiece's own words, behind the place in its source.
+        reason = str(error).rpartition("] ")[2].split("\n")[0]
+        raise ConfigurationError(
+            "output_neurons",
+            hparams["output_neurons"],
+            f"as many tokens as the transcripts give ({reason})",
+        ) from error
     hparams["tokenizer"].load(f"{trained.prefix_model_file}.model")
+
+
+def check_tokens(tokenizer: SentencePieceProcessor, outputs: int) -> None:
+    """Raise unless every token has a place in the head's output.
+
+    Arguments
+    ---------
+    tokenizer : SentencePieceProcessor
+        The tokens.
+    outputs : int
+        Outputs of the head; there may be some to spare.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are more tokens than outputs.
+
+    Example
+    -------
+    >>> class Letters:
+    ...     get_piece_size = staticmethod(lambda: 40)
+    >>> check_tokens(Letters(), outputs=31)
+    Traceback (most recent call last):
+    ...
+    speechbrain_acom.errors.ConfigurationError: output_neurons: found 31, expected 40 or more: the tokenizer has so many tokens
+    """
+    tokens = tokenizer.get_piece_size()
+    if tokens > outputs:
+        raise ConfigurationError(
+            "output_neurons",
+            outputs,
+            f"{tokens} or more: the tokenizer has so many tokens",
+        )
 
 
 def speech_dataset(hparams: dict, name: str) -> AudioDataset:
