@@ -56,7 +56,8 @@ entropy: install  ## compare priors with other coders (hours), after rate_traini
 	$(BIN)/python benchmarks/entropy.py --runs \
 		made_speech=demo/mini_rvq made_sounds=demo/mini_ecapa_rvq \
 		digits_1x256=$(DIGITS)/rvq digits_1x1024=$(DIGITS)/rvq_1024 digits_2x1024=$(DIGITS)/rvq_2x1024 \
-		digits_rated=$(DIGITS)/rate_1 \
+		digits_rated=$(DIGITS)/rate_1
+	$(BIN)/python benchmarks/entropy.py --epochs 20 --runs \
 		urbansound8k_ecapa=$(SOUNDS)/ecapa/rvq urbansound8k_cnn14=$(SOUNDS)/cnn14/rvq
 	$(BIN)/python benchmarks/entropy.py --epochs 10 --runs \
 		librispeech_mini_1x256=$(SPEECH)/rvq_ema librispeech_mini_1x1024=$(SPEECH)/rvq_1024 librispeech_mini_2x1024=$(SPEECH)/rvq_2x1024
