@@ -6,7 +6,6 @@ Answers go to stdout, everything else (errors, progress, log lines) to stderr.
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from speechbrain_acom.cli_parser import MODEL_VARIABLE, make_parser
 from speechbrain_acom.entropy.container import STREAM, first_byte
 from speechbrain_acom.entropy.limits import check_max_frames
 from speechbrain_acom.errors import (
@@ -24,13 +24,11 @@ from speechbrain_acom.errors import (
     ConfigurationError,
     DataError,
 )
-from speechbrain_acom.suffixes import AUDIO_SUFFIXES
-from speechbrain_acom.version import __version__
+from speechbrain_acom.suffixes import AUDIO_SUFFIXES, files_below
 
 if TYPE_CHECKING:
     from speechbrain_acom.inference import AcomInterface
 
-MODEL_VARIABLE = "ACOM_MODEL"
 MESSAGE_SUFFIX = ".acom"
 # How a figure of complexity is named.
 GMAC = "_gmac_per_s"
@@ -100,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 if something could not be coded. A command line
         that cannot be understood exits with 2.
     """
-    parser = _parser()
+    parser = make_parser()
     options, overrides = parser.parse_known_args(arguments)
     if "overrides" in options:
         options.overrides = overrides
@@ -112,116 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"model: found none, expected --model or {MODEL_VARIABLE}"
             )
         with _log_lines():
-            return options.run(options)
+            return COMMANDS[options.command](options)
     # ImportError: torch, torchaudio and SpeechBrain that do not fit.
     except (AcomError, OSError, ImportError) as error:
         _complain(str(error))
         return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="acom", description="Audio coding for machines."
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="command")
-    encode = commands.add_parser("encode", help="audio to messages")
-    encode.add_argument(
-        "inputs", type=Path, nargs="+", metavar="audio", help="files, folders"
-    )
-    encode.add_argument(
-        "--num-codebooks",
-        type=int,
-        metavar="k",
-        help="send the first k codebooks only (default: all of them)",
-    )
-    encode.add_argument(
-        "--scalable",
-        action="store_true",
-        help="messages that may be cut after any byte",
-    )
-    encode.add_argument(
-        "--no-checksum",
-        dest="checksum",
-        action="store_false",
-        help="a byte less a message, which damage may then go through",
-    )
-    encode.add_argument(
-        "--stream",
-        action="store_true",
-        help="code as a device does while the audio comes, for models with "
-        "chunks; a stream has no checksum",
-    )
-    encode.set_defaults(run=_encode)
-    decode = commands.add_parser("decode", help="messages to text or labels")
-    decode.add_argument(
-        "inputs", type=Path, nargs="+", metavar="message", help="files, folders"
-    )
-    decode.add_argument(
-        "--max-frames",
-        type=int,
-        metavar="n",
-        help="refuse messages of more frames at the cut (default: of more "
-        "than their bytes make likely, a defence against forged ones)",
-    )
-    decode.add_argument(
-        "--num-codebooks",
-        type=int,
-        metavar="k",
-        help="codebooks of streams, which do not say it (default: all)",
-    )
-    decode.set_defaults(run=_decode)
-    fit = commands.add_parser(
-        "fit-prior",
-        help="a copy of a model with a prior of your audio",
-        description="Copy a model with a prior that is fitted anew. The copy "
-        "has another hash: it and the model do not read each other's messages.",
-    )
-    fit.add_argument(
-        "inputs", type=Path, nargs="+", metavar="audio", help="files, folders"
-    )
-    fit.add_argument(
-        "--prior",
-        type=Path,
-        required=True,
-        metavar="yaml",
-        help="fragment such as hparams/priors/context.yaml",
-    )
-    fit.set_defaults(run=_fit_prior)
-    for command, halves, output in (
-        (encode, "device half", "the message; a folder if there are several"),
-        (decode, "cloud half", "file for the answers (default: stdout)"),
-        (fit, "halves", "new folder (default: <model>_<prior> beside it)"),
-    ):
-        command.add_argument(
-            "--model",
-            default=os.environ.get(MODEL_VARIABLE),
-            help=f"folder with an exported model's {halves} "
-            f"(default: {MODEL_VARIABLE})",
-        )
-        command.add_argument("-o", "--output", type=Path, help=output)
-    cost = commands.add_parser(
-        "complexity",
-        help="what a recipe's model takes on either side of the cut",
-        usage="acom complexity hparams [--key=value ...] [--seconds s] [--json]",
-        description="Multiply-adds a second of audio and parameters of the "
-        "untrained model of a YAML, with keys of it replaced.",
-        allow_abbrev=False,
-    )
-    cost.add_argument("hparams", type=Path, help="a recipe's YAML")
-    cost.add_argument(
-        "--seconds",
-        type=float,
-        default=4.0,
-        help="length of the clip (default: 4); attention takes more a second "
-        "in a longer one",
-    )
-    cost.set_defaults(run=_complexity, overrides=[])
-    for command in (encode, decode, fit, cost):
-        command.add_argument(
-            "--json", action="store_true", help="for machines to read"
-        )
-    return parser
 
 
 def _encode(options: argparse.Namespace) -> int:
@@ -351,6 +244,14 @@ def _complexity(options: argparse.Namespace) -> int:
     return 0
 
 
+COMMANDS = {
+    "encode": _encode,
+    "decode": _decode,
+    "fit-prior": _fit_prior,
+    "complexity": _complexity,
+}
+
+
 def _found(
     inputs: Sequence[Path], suffixes: Sequence[str]
 ) -> list[tuple[Path, Path]]:
@@ -358,11 +259,7 @@ def _found(
     found = []
     for given in inputs:
         if given.is_dir():
-            inside = sorted(
-                path
-                for path in given.rglob("*")
-                if path.suffix.lower() in suffixes
-            )
+            inside = files_below(given, suffixes)
             if not inside:
                 raise DataError(
                     f"{given}: found no file to code in this folder, "

@@ -24,7 +24,7 @@ from speechbrain_acom.audio import load_audio
 from speechbrain_acom.errors import AudioError, ConfigurationError, DataError
 from speechbrain_acom.manifests import write_manifest
 from speechbrain_acom.storage import file_checksum, writing_into
-from speechbrain_acom.suffixes import AUDIO_SUFFIXES
+from speechbrain_acom.suffixes import AUDIO_SUFFIXES, files_below
 
 RECORD = "noise.json"
 # Stretches of silence in a row before a folder of noises is given up.
@@ -131,11 +131,11 @@ class NoisyTests:
 
     @cached_property
     def _noises(self) -> list[Path]:
-        return _audio_in(self.noises)
+        return files_below(self.noises, AUDIO_SUFFIXES)
 
     @cached_property
     def _rooms(self) -> list[Path]:
-        return _audio_in(self.rooms)
+        return files_below(self.rooms, AUDIO_SUFFIXES)
 
     def _noise(
         self, length: int, chooser: random.Random, sample_rate: int
@@ -231,12 +231,3 @@ def write_noisy(
             changed.append({**row, "wav": str(path.resolve())})
         write_manifest(target, changed)
         record.write_text(settings)
-
-
-def _audio_in(folder: str) -> list[Path]:
-    """Audio files of a folder, at any depth, always in the same order."""
-    return sorted(
-        path
-        for path in Path(folder).rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES
-    )

@@ -26,8 +26,8 @@ class ChunkChoice:
     Raises
     ------
     ConfigurationError
-        If validation would see other chunks than the test, or a chunk has no
-        frame.
+        If this is no such sampler, validation would see other chunks than the
+        test, or a chunk has no frame.
 
     Example
     -------
@@ -41,6 +41,10 @@ class ChunkChoice:
         self._drawn: DynChunkTrainConfig | None = None
         if sampler is None:
             return
+        if not isinstance(sampler, DynChunkTrainConfigRandomSampler):
+            raise ConfigurationError(
+                "chunks", sampler, "null or hparams/streaming/chunks.yaml"
+            )
         if sampler.valid_config != sampler.test_config:
             raise ConfigurationError(
                 "chunks.valid_config",

@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from speechbrain_acom.corpora import make_sound_corpus, make_speech_corpus
-from speechbrain_acom.errors import AcomError, DataError
+from speechbrain_acom.errors import DataError
+from speechbrain_acom.studies.command import exit_status
 from speechbrain_acom.studies.picture import draw
 from speechbrain_acom.studies.results import Row, read_rows, write_results
 from speechbrain_acom.studies.runs import run_recipe
@@ -240,12 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipes", type=Path, default=Path("recipes"))
     parser.add_argument("--results", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)
-    try:
-        _run(options)
-    except (AcomError, OSError) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status("demo", partial(_run, options))
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -1,14 +1,14 @@
 """What pictures of results files share: panels, the PNG and the command."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from speechbrain_acom.errors import AcomError
+from speechbrain_acom.studies.command import exit_status
 from speechbrain_acom.studies.results import Row, read_rows
 
 
@@ -86,12 +86,8 @@ class Drawing:
         parser.add_argument("results", type=Path)
         parser.add_argument("picture", type=Path)
         options = parser.parse_args(arguments)
-        try:
-            self(options.results, options.picture)
-        except (AcomError, OSError) as error:
-            print(f"{self._program}: {error}", file=sys.stderr)
-            return 1
-        return 0
+        draw = partial(self, options.results, options.picture)
+        return exit_status(self._program, draw)
 
 
 def panels(

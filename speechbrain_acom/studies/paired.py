@@ -11,13 +11,15 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from speechbrain.utils.metric_stats import ErrorRateStats
 
-from speechbrain_acom.errors import AcomError, DataError
+from speechbrain_acom.errors import DataError
 from speechbrain_acom.metrics.bootstrap import ratio_interval
+from speechbrain_acom.studies.command import exit_status
 from speechbrain_acom.studies.results import Row, read_rows, rewrite_rows
 from speechbrain_acom.studies.utterances import GROUP
 
@@ -258,16 +260,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--references", nargs="+", required=True)
     options = parser.parse_args(arguments)
-    try:
-        count = compare_rows(
-            options.results, options.folder, options.references
-        )
-    except (AcomError, OSError) as error:
-        print(f"paired: {error}", file=sys.stderr)
-        return 1
+    return exit_status("paired", partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    count = compare_rows(options.results, options.folder, options.references)
     names = " and ".join(options.references)
     print(f"{options.results}: {count} rows compared with {names}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from speechbrain_acom.errors import AcomError, ConfigurationError
+from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.hparams import read_tree
+from speechbrain_acom.studies.command import exit_status
 from speechbrain_acom.studies.lobe_settings import (
     LobeSettings,
     LobeTask,
@@ -232,12 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--speakers", nargs="+", help="only with these left out")
     add("--seeds", nargs="+", type=int, help="only these")
     options = parser.parse_args(arguments)
-    try:
-        _run(options)
-    except (AcomError, OSError) as error:
-        print(f"rotation: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status("rotation", partial(_run, options))
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
 
+from speechbrain_acom.errors import ConfigurationError
 from speechbrain_acom.inference import AcomASR
 from speechbrain_acom.metrics.scores import transcript_counts
-from speechbrain_acom.noise import noisy_name, write_noisy
+from speechbrain_acom.noise import NoisyTests, noisy_name, write_noisy
 from speechbrain_acom.studies.experiment import Experiment
 from speechbrain_acom.studies.recipe import Task, finish
 from speechbrain_acom.training import CTCBrain
@@ -59,12 +60,16 @@ def train_and_test(
     Raises
     ------
     ConfigurationError
-        If the tokenizer has more tokens than the head has outputs.
+        If the tokenizer has more tokens than the head has outputs, or
+        ``noise`` is of another kind.
     DataError
         If there is no readable audio.
     """
     hparams = experiment.hparams
     check_tokens(hparams["tokenizer"], hparams["output_neurons"])
+    noise = hparams["noise"]
+    if noise and not isinstance(noise, NoisyTests):
+        raise ConfigurationError("noise", noise, "null or hparams/noise.yaml")
     train_data = speech_dataset(hparams, "train")
     brain.fit(
         hparams["epoch_counter"],
@@ -74,12 +79,12 @@ def train_and_test(
         valid_loader_kwargs=hparams["valid_loader_kwargs"],
     )
     names = list(hparams["test_splits"])
-    if hparams["noise"]:
+    if noise:
         run_on_main(_write_noisy_tests, kwargs={"hparams": hparams})
         names += [
             noisy_name(split, test)
             for split in hparams["test_splits"]
-            for test in hparams["noise"].names
+            for test in noise.names
         ]
     test_data = {name: speech_dataset(hparams, name) for name in names}
     task = Task(interface, hparams["tokenizer"], "wrd", transcript_counts)

@@ -29,6 +29,11 @@ class LineBrain(RateLearningBrain):
     ---------
     *args, **kwargs
         As for ``speechbrain.core.Brain``.
+
+    Raises
+    ------
+    ConfigurationError
+        If an augmentation cannot be called.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,6 +47,12 @@ class LineBrain(RateLearningBrain):
             self.hparams.distillation_weight,
             self.hparams.distillation_features_weight,
         )
+        for key in ("signal_augmentation", "augmentation"):
+            augment = getattr(self.hparams, key)
+            if augment is not None and not callable(augment):
+                raise ConfigurationError(
+                    key, augment, "null or a file of hparams/augmentations"
+                )
         # Whether batches hold what the device half gave, instead of audio.
         self.at_cut = False
         if isinstance(self.hparams.compute_features, torch.nn.Module):

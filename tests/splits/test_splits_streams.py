@@ -259,6 +259,12 @@ def test_wrong_chunks_name_their_key(wrong, key):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("wrong", [16, "chunks", DynChunkTrainConfig(4, 2)])
+def test_chunks_of_another_kind_are_named(wrong):
+    with pytest.raises(ConfigurationError, match="^chunks: found"):
+        ChunkChoice(wrong)
+
+
 @pytest.mark.parametrize("chunks", [None, sampler(None), sampler((4, None))])
 def test_a_stream_needs_chunks_and_an_end_of_the_past(
     build, bypass_bottleneck, chunks

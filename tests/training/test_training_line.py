@@ -76,3 +76,9 @@ def test_the_fragment_of_speeds_changes_lengths_not_numbers():
         sizes.add(changed.shape[1])
     assert len(sizes) == 5
     assert min(sizes) < 15000 and max(sizes) > 17500
+
+
+@pytest.mark.parametrize("key", ["signal_augmentation", "augmentation"])
+def test_augmentation_that_is_none_is_named_before_the_training(tmp_path, key):
+    with pytest.raises(ConfigurationError, match=f"^{key}: found 'fast'"):
+        brain_in(tmp_path, **{key: "fast"})
